@@ -1,0 +1,288 @@
+// Package lease holds what is said to Redis: the tracked read, the claim on a
+// key (the lease), the fenced fill, and the writes that void claims. Each is
+// one round trip to one node.
+//
+// A claim is a key next to the value, in the same hash slot, that holds the
+// random token of one load. A fill stores its value only while the token is
+// still there; every write of the value removes it. So a value whose load
+// began before a write can never be stored after it, however late it comes,
+// and a claim that its holder cannot give back ends with its time to live.
+// The idea is that of the memcache lease (Nishtala et al., Scaling Memcache
+// at Facebook, NSDI 2013).
+package lease
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/fleetcache/fleetcache/internal/envelope"
+	"github.com/fleetcache/fleetcache/internal/key"
+	"github.com/fleetcache/fleetcache/internal/near"
+)
+
+// A Client speaks the protocol over one rueidis client. It is safe for
+// concurrent use. Every method blocks for one round trip at most, or until
+// its context ends, and sends again after a lost connection: all of them have
+// the same effect twice as once.
+type Client struct {
+	c       rueidis.Client
+	table   *near.Table
+	caching rueidis.Completed
+}
+
+// New returns a Client. The rueidis client must have been made with the
+// table's stores, one connection per node and AlwaysPipelining.
+func New(c rueidis.Client, table *near.Table) *Client {
+	return &Client{c: c, table: table, caching: marked(c.B().ClientCaching().Yes().Build().Pin())}
+}
+
+// Key returns the key of the claim on a value's key.
+func Key(k string) string { return k + key.LeaseSuffix }
+
+// marked makes rueidis pass the reply to the store of the connection, in the
+// order of the stream.
+func marked(c rueidis.Completed) rueidis.Completed {
+	return rueidis.Completed(rueidis.Cacheable(c).ToStaticTTL())
+}
+
+// track returns the command that makes the next one tracked, for the node of
+// the key.
+func (c *Client) track(key string) rueidis.Completed { return c.caching.SetSlot(key) }
+
+// retry runs send, and once more if the connection was lost meanwhile.
+func retry(ctx context.Context, send func() error) error {
+	err := send()
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if _, ok := rueidis.IsRedisErr(err); ok || errors.Is(err, rueidis.ErrClosing) {
+		return err
+	}
+	return send()
+}
+
+// do runs a pipeline that begins with a script, and once more with the whole
+// script if the server did not know it.
+func (c *Client) do(ctx context.Context, s *script, keys, args []string, behind ...func() rueidis.Completed) (out []rueidis.RedisResult, err error) {
+	whole := false
+	send := func() error {
+		cmds := make([]rueidis.Completed, 0, 1+len(behind))
+		cmds = append(cmds, s.cmd(c.c.B(), whole, keys, args))
+		for _, b := range behind {
+			cmds = append(cmds, b())
+		}
+		if len(cmds) == 1 {
+			out = []rueidis.RedisResult{c.c.Do(ctx, cmds[0])}
+		} else {
+			out = c.c.DoMulti(ctx, cmds...)
+		}
+		return out[0].Error()
+	}
+	err = retry(ctx, send)
+	if missing(err) {
+		whole = true
+		err = retry(ctx, send)
+	}
+	return out, err
+}
+
+// A Value is what a read found.
+type Value struct {
+	// Raw is the stored bytes; nil if there is no such key. It must not be
+	// changed.
+	Raw []byte
+	// Left is the time to live that was left when the read was sent, or a
+	// little more than that. 0 if the key has none, or is about to end.
+	Left time.Duration
+	// At is when the read was sent, in the time of the table's clock.
+	At int64
+	// Entry is the claimed near entry of this reply, not yet published; nil
+	// if the reply may not be kept.
+	Entry *near.Entry
+}
+
+// Read gets a value, tracked: PTTL, CLIENT CACHING YES, GET in one pipeline.
+// They need no transaction: if the key is replaced between the first and the
+// last, its time to live is that of its predecessor, but the value says itself
+// how long it was to live at most, and it was stored after the read was sent.
+// rueidis gives a store no marked reply at the head of a pipeline, so PTTL
+// comes first.
+func (c *Client) Read(ctx context.Context, k string) (v Value, err error) {
+	ask := c.table.Ask(k, false)
+	b := c.c.B()
+	res := c.c.DoMulti(ctx, b.Pttl().Key(k).Build(), c.track(k), marked(b.Get().Key(k).Build()))
+	v, err = value(res[2], res[0])
+	v.At = ask.At()
+	if err != nil || v.Raw == nil || v.Left <= 0 {
+		ask.Drop()
+		return v, err
+	}
+	v.Entry = ask.Take(v.Raw)
+	return v, nil
+}
+
+// Peek gets a value without tracking it: PTTL, GET in one pipeline.
+func (c *Client) Peek(ctx context.Context, k string) (v Value, err error) {
+	at, b := c.table.Clock().Now(), c.c.B()
+	res := c.c.DoMulti(ctx, b.Pttl().Key(k).Build(), b.Get().Key(k).Build())
+	v, err = value(res[1], res[0])
+	v.At = at
+	return v, err
+}
+
+// value reads the replies of GET and PTTL. A key of another type is no value
+// of ours: not there, as far as a reader is concerned.
+func value(get, pttl rueidis.RedisResult) (v Value, err error) {
+	v.Raw, err = get.AsBytes()
+	if rueidis.IsRedisNil(err) {
+		return Value{}, nil
+	}
+	if re, ok := rueidis.IsRedisErr(err); ok && isWrongType(re) {
+		return Value{Raw: []byte{}}, nil
+	}
+	if err != nil {
+		return Value{}, err
+	}
+	left, err := pttl.AsInt64()
+	if err == nil && left > 0 {
+		v.Left = time.Duration(left) * time.Millisecond
+	}
+	return v, nil
+}
+
+func isWrongType(re *rueidis.RedisError) bool {
+	s := re.Error()
+	return len(s) >= 9 && s[:9] == "WRONGTYPE"
+}
+
+// Seen returns what a claim has to name as the value its caller has seen.
+func Seen(raw []byte) string {
+	if len(raw) <= envelope.OffWriteID {
+		return ""
+	}
+	return string(raw[envelope.OffWriteID:min(len(raw), envelope.OffWriteID+8)])
+}
+
+// State is the answer to a claim.
+type State int64
+
+// The answers to a claim.
+const (
+	Granted State = iota // the caller may load and fill
+	Changed              // the value is not the one the caller has seen
+	Held                 // somebody else loads
+	Backoff              // somebody else's load failed a moment ago
+)
+
+// A Grant is the answer to a claim, with what came along.
+type Grant struct {
+	State State
+	// Left is how long the lease, or the backoff, still lasts.
+	Left time.Duration
+	// Text is the error to back off from.
+	Text string
+	// Watch is killed when the claim's key changes: the lease was filled,
+	// voided, prolonged, released or lost. Nil if it could not be tracked.
+	Watch *near.Entry
+	// At is when the claim was sent, in the time of the table's clock.
+	At int64
+}
+
+// Acquire claims the right to fill k, and watches the claim's key from then
+// on, in one round trip. The watch is a read behind the script, not of the
+// script: a script's own write to a key it has read would be announced to us
+// and end the watch on some servers (Redis 7.0) and not on others (Valkey 8).
+func (c *Client) Acquire(ctx context.Context, k, seen, token string, ttl time.Duration) (g Grant, err error) {
+	lk := Key(k)
+	ask := c.table.Ask(lk, true)
+	g.At = ask.At()
+	res, err := c.do(ctx, acquireScript, []string{k, lk}, []string{seen, token, millis(ttl)},
+		func() rueidis.Completed { return c.track(lk) },
+		func() rueidis.Completed { return marked(c.c.B().Get().Key(lk).Build()) })
+	if err != nil {
+		ask.Drop()
+		return g, err
+	}
+	g.Watch, _ = c.watch(ask, res[2])
+	return g, g.parse(res[0])
+}
+
+func (g *Grant) parse(r rueidis.RedisResult) error {
+	arr, err := r.ToArray()
+	if err != nil {
+		return err
+	}
+	if len(arr) == 0 {
+		return errors.New("acquire: empty answer")
+	}
+	code, err := arr[0].AsInt64()
+	if err != nil {
+		return err
+	}
+	g.State = State(code)
+	if len(arr) > 1 {
+		ms, _ := arr[1].AsInt64()
+		g.Left = time.Duration(max(ms, 0)) * time.Millisecond
+	}
+	if len(arr) > 2 {
+		g.Text, _ = arr[2].ToString()
+	}
+	return nil
+}
+
+// watch turns the reply of a marked GET into a published watch.
+func (c *Client) watch(ask near.Ask, r rueidis.RedisResult) (*near.Entry, string) {
+	b, err := r.AsBytes()
+	if err != nil || len(b) == 0 {
+		ask.Drop()
+		return nil, ""
+	}
+	e := ask.Take(b)
+	if e == nil || !c.table.Publish(e, 1<<62) {
+		return nil, string(b)
+	}
+	return e, string(b)
+}
+
+// Watch reads the claim's key of k, tracked; EXISTS is there because a tracked
+// read cannot be the head of a pipeline, see [Client.Read]. It returns the token there ("" if
+// there is none) and a watch of it, nil if it could not be tracked.
+func (c *Client) Watch(ctx context.Context, k string) (w *near.Entry, token string, err error) {
+	lk := Key(k)
+	ask := c.table.Ask(lk, true)
+	res := c.c.DoMulti(ctx, c.c.B().Exists().Key(lk).Build(), c.track(lk), marked(c.c.B().Get().Key(lk).Build()))
+	if err := res[2].Error(); err != nil && !rueidis.IsRedisNil(err) {
+		ask.Drop()
+		return nil, "", err
+	}
+	w, token = c.watch(ask, res[2])
+	return w, token, nil
+}
+
+// Extend prolongs a claim and reports whether it still stood.
+func (c *Client) Extend(ctx context.Context, k, token string, ttl time.Duration) (bool, error) {
+	res, err := c.do(ctx, extendScript, []string{Key(k)}, []string{token, millis(ttl)})
+	if err != nil {
+		return false, err
+	}
+	n, err := res[0].AsInt64()
+	return n == 1, err
+}
+
+// Release gives a claim back. With text, others are told to back off for the
+// time given, and why.
+func (c *Client) Release(ctx context.Context, k, token, text string, backoff time.Duration) error {
+	if backoff <= 0 {
+		text, backoff = "", time.Millisecond
+	}
+	_, err := c.do(ctx, releaseScript, []string{Key(k)}, []string{token, text, millis(backoff)})
+	return err
+}
+
+func millis(d time.Duration) string {
+	return strconv.FormatInt(max(1, d.Milliseconds()), 10)
+}

@@ -1,0 +1,61 @@
+package near
+
+import (
+	"sync/atomic"
+	"unsafe"
+)
+
+// pending is the fresh time of an entry that has been read but not yet
+// claimed: neither alive nor dead.
+const pending int64 = -1 << 60
+
+// An Entry is one tracked value. Its owner fills Value, Soft and Hard between
+// [Ask.Take] and [Table.Publish]; after that they do not change.
+type Entry struct {
+	// fresh is the time until which the entry may be returned without a
+	// second thought: pending, then set once by Publish, then Dead for ever
+	// when the key changed. Read by every hit.
+	fresh atomic.Int64
+	feed  *Feed
+
+	// Value is the decoded value.
+	Value any
+	// Soft and Hard are when the value becomes stale and when it ends, in
+	// the time of the table's clock.
+	Soft, Hard int64
+	// Meta is what else the owner wants to remember of the value.
+	Meta any
+
+	key   string
+	reply *byte         // first byte of the reply it was made of; nil once claimed
+	woken chan struct{} // closed by kill; only of entries asked for as a watch
+	next  *Entry        // other entries of the same key: replies of DoCache
+	raw   *rawReply     // set if this is a reply of DoCache
+}
+
+// kill makes the entry unfit for ever and wakes its watcher.
+func (e *Entry) kill() {
+	if e.fresh.Swap(Dead) != Dead && e.woken != nil {
+		close(e.woken)
+	}
+}
+
+// Killed reports whether the key was changed, or its slot moved, after the
+// entry was read. A value that was killed is never served again, not even as
+// a stale one.
+func (e *Entry) Killed() bool { return e.fresh.Load() == Dead || e.feed.flushed.Load() }
+
+// Key returns the Redis key of the entry.
+func (e *Entry) Key() string { return e.key }
+
+// Woken returns a channel that is closed when the entry is killed. It is nil
+// unless the entry was asked for as a watch.
+func (e *Entry) Woken() <-chan struct{} { return e.woken }
+
+// Feed returns the feed the entry depends on.
+func (e *Entry) Feed() *Feed { return e.feed }
+
+// replyID identifies a reply by where its bytes are. rueidis passes the same
+// bytes to the store and to the caller, so a reader recognises the entry that
+// was made of its own reply and of no other one.
+func replyID(b []byte) *byte { return unsafe.SliceData(b) }

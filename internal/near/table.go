@@ -1,0 +1,367 @@
+package near
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+const shardCount = 64
+
+// Options configure a [Table].
+type Options struct {
+	// Clock is the table's clock. Nil means a new one.
+	Clock *Clock
+	// MaxStaleness is how long ago the last beat of a feed may have been
+	// sent for its entries to count. It must be positive.
+	MaxStaleness time.Duration
+	// RawBytes bounds the replies kept for DoCache calls of user code, in
+	// bytes. 0 or less keeps none.
+	RawBytes int
+	// OnNewFeed, if not nil, is called when a connection has a feed that no
+	// beat has confirmed yet, so that one can be sent at once. It is called
+	// from the connection's reader goroutine and must not block.
+	OnNewFeed func()
+}
+
+// A Table is the memory of one Manager: all entries of all its connections.
+// It is safe for concurrent use.
+type Table struct {
+	clock     *Clock
+	max       int64
+	onNewFeed func()
+	beatMark  string // begins the payload of this table's beats
+	seed      maphash.Seed
+	raws      *raws
+	// movedAt is when slots last changed owner: reads sent before it are
+	// not trusted, because the node that answered may not have been the one
+	// to announce changes.
+	movedAt atomic.Int64
+	shards  [shardCount]shard
+	stores  storeSet
+	counts  counters
+}
+
+type shard struct {
+	mu sync.Mutex // protects entries, asks
+	// entries holds, per key, what was read from it and is tracked.
+	entries map[string]*Entry
+	// asks counts the reads in flight per key. A reply to a key without one
+	// makes no entry, so the table cannot grow by replies nobody claims.
+	asks map[string]*asking
+}
+
+type asking struct{ reads, watches int }
+
+// NewTable returns an empty table.
+func NewTable(o Options) *Table {
+	if o.Clock == nil {
+		o.Clock = NewClock()
+	}
+	if o.OnNewFeed == nil {
+		o.OnNewFeed = func() {}
+	}
+	var nonce [8]byte
+	_, _ = rand.Read(nonce[:]) // never fails: crypto/rand aborts the process instead
+	t := &Table{
+		clock:     o.Clock,
+		max:       int64(o.MaxStaleness),
+		onNewFeed: o.OnNewFeed,
+		beatMark:  "fc-beat:" + hex.EncodeToString(nonce[:]) + ":",
+		seed:      maphash.MakeSeed(),
+	}
+	t.movedAt.Store(Dead)
+	t.raws = newRaws(t, o.RawBytes)
+	for i := range t.shards {
+		t.shards[i].entries = make(map[string]*Entry)
+		t.shards[i].asks = make(map[string]*asking)
+	}
+	return t
+}
+
+// Clock returns the table's clock.
+func (t *Table) Clock() *Clock { return t.clock }
+
+func (t *Table) shard(key string) *shard {
+	return &t.shards[maphash.String(t.seed, key)%shardCount]
+}
+
+// Fresh reports whether the entry may be returned as it is: it was published,
+// neither its key nor its slot has changed as far as its feed tells, the feed
+// was heard from within MaxStaleness, and its fresh time has not passed.
+func (t *Table) Fresh(e *Entry) bool { return t.FreshAt(e, t.clock.Now()) }
+
+// FreshAt is [Table.Fresh] for callers that have read the clock already.
+func (t *Table) FreshAt(e *Entry, now int64) bool {
+	return now < e.fresh.Load() && now-e.feed.heard.Load() <= t.max
+}
+
+// Coherent reports whether the entry's feed still vouches for it, whatever
+// its deadline: then it is what Redis holds, stale or not.
+func (t *Table) Coherent(e *Entry, now int64) bool {
+	return e.fresh.Load() != Dead && now-e.feed.heard.Load() <= t.max
+}
+
+// An Ask is a read in flight. Exactly one of Take and Drop must be called.
+type Ask struct {
+	t     *Table
+	key   string
+	at    int64
+	watch bool
+}
+
+// Ask announces a tracked read of key. It must be called before the command
+// is sent: a change of topology after this moment voids what comes back. With
+// watch the entry wakes its owner when it is killed.
+func (t *Table) Ask(key string, watch bool) Ask {
+	a := Ask{t: t, key: key, at: t.clock.Now(), watch: watch}
+	s := t.shard(key)
+	s.mu.Lock()
+	as := s.asks[key]
+	if as == nil {
+		as = &asking{}
+		s.asks[key] = as
+	}
+	as.add(watch, 1)
+	s.mu.Unlock()
+	return a
+}
+
+func (as *asking) add(watch bool, n int) {
+	if watch {
+		as.watches += n
+	} else {
+		as.reads += n
+	}
+}
+
+// At returns the time of the table's clock at which the read was announced.
+func (a Ask) At() int64 { return a.at }
+
+// Take ends the read and claims the entry made of exactly this reply. It
+// returns nil if the reply may not be kept: it was not tracked, or the key,
+// the feed or the topology changed since the read was announced. The entry is
+// not yet alive; see [Table.Publish].
+func (a Ask) Take(reply []byte) *Entry {
+	id := replyID(reply)
+	s := a.t.shard(a.key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer a.doneLocked(s)
+	e := s.entries[a.key]
+	if e == nil || id == nil || e.reply != id {
+		return nil
+	}
+	e.reply = nil
+	if a.at < e.feed.born || a.at < a.t.movedAt.Load() || e.fresh.Load() == Dead {
+		s.removeLocked(e)
+		return nil
+	}
+	return e
+}
+
+// Drop ends a read whose reply did not come or is of no use.
+func (a Ask) Drop() {
+	s := a.t.shard(a.key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.doneLocked(s)
+}
+
+func (a Ask) doneLocked(s *shard) {
+	as := s.asks[a.key]
+	as.add(a.watch, -1)
+	if as.reads > 0 || as.watches > 0 {
+		return
+	}
+	delete(s.asks, a.key)
+	if e := s.entries[a.key]; e != nil && e.reply != nil {
+		s.removeLocked(e) // made of a reply that nobody will claim any more
+	}
+}
+
+// Publish brings a claimed entry to life, fresh until the given time. It
+// reports false, and the entry stays dead, if a push killed it meanwhile.
+func (t *Table) Publish(e *Entry, fresh int64) bool {
+	if e.fresh.CompareAndSwap(pending, fresh) {
+		return true
+	}
+	t.Release(e)
+	return false
+}
+
+// Release lets go of an entry its owner does not keep any longer.
+func (t *Table) Release(e *Entry) {
+	s := t.shard(e.key)
+	s.mu.Lock()
+	s.removeLocked(e)
+	s.mu.Unlock()
+}
+
+// removeLocked takes e out of the shard, if it is still there.
+func (s *shard) removeLocked(e *Entry) {
+	head := s.entries[e.key]
+	if head == e {
+		if e.next == nil {
+			delete(s.entries, e.key)
+		} else {
+			s.entries[e.key] = e.next
+		}
+		return
+	}
+	for p := head; p != nil; p = p.next {
+		if p.next == e {
+			p.next = e.next
+			return
+		}
+	}
+}
+
+// Evict kills what the table holds of the keys. It is called after a write of
+// this process has been answered: no later read may find an older value, even
+// if the push of the write is still on its way.
+func (t *Table) Evict(keys ...string) {
+	for _, k := range keys {
+		t.kill(k)
+	}
+}
+
+// EvictOthers kills what the table holds of the entry's key besides the entry.
+func (t *Table) EvictOthers(e *Entry) {
+	s := t.shard(e.key)
+	var dead []*Entry
+	s.mu.Lock()
+	found := false
+	for p := s.entries[e.key]; p != nil; p = p.next {
+		if p == e {
+			found = true
+		} else {
+			dead = append(dead, p)
+		}
+	}
+	if found {
+		s.entries[e.key], e.next = e, nil
+	} else {
+		delete(s.entries, e.key)
+	}
+	s.mu.Unlock()
+	for _, d := range dead {
+		d.kill()
+	}
+}
+
+// Detached makes an entry that no connection vouches for, of a value that was
+// obtained at the given time by other means. It counts as heard of then, so it
+// is fresh for MaxStaleness at most. It replaces what the table holds of key,
+// and is not yet alive; see [Table.Publish].
+func (t *Table) Detached(key string, at int64) *Entry {
+	f := newFeed(at)
+	f.heard.Store(at)
+	e := &Entry{feed: f, key: key}
+	e.fresh.Store(pending)
+	s := t.shard(key)
+	s.mu.Lock()
+	old := s.entries[key]
+	s.entries[key] = e
+	s.mu.Unlock()
+	for ; old != nil; old = old.next {
+		old.kill()
+	}
+	return e
+}
+
+// Postpone moves the end of an entry's fresh time, so that hits take the short
+// way again until then. It does nothing to an entry that is dead.
+func (t *Table) Postpone(e *Entry, fresh int64) {
+	if old := e.fresh.Load(); old != Dead && old != pending && fresh > old {
+		e.fresh.CompareAndSwap(old, fresh)
+	}
+}
+
+// kill takes all entries of key out of the table and ends them.
+func (t *Table) kill(key string) bool {
+	s := t.shard(key)
+	s.mu.Lock()
+	e := s.entries[key]
+	if e != nil {
+		delete(s.entries, key)
+	}
+	s.mu.Unlock()
+	found := e != nil
+	for ; e != nil; e = e.next {
+		e.kill()
+	}
+	return found
+}
+
+// KillSlots ends all entries of the slots for which moved is true, and every
+// read that was sent before. It visits the whole table: a few milliseconds
+// for 100,000 entries.
+func (t *Table) KillSlots(moved func(slot uint16) bool) (killed int) {
+	t.movedAt.Store(t.clock.Now())
+	for i := range t.shards {
+		s := &t.shards[i]
+		var dead []*Entry
+		s.mu.Lock()
+		for k, e := range s.entries {
+			if moved(Slot(k)) {
+				delete(s.entries, k)
+				dead = append(dead, e)
+			}
+		}
+		s.mu.Unlock()
+		for _, e := range dead {
+			for ; e != nil; e = e.next {
+				e.kill()
+				killed++
+			}
+		}
+	}
+	return killed
+}
+
+// insert keeps a tracked reply until its reader claims it. It is called from
+// the reader goroutine of the feed's connection.
+func (t *Table) insert(f *Feed, key string, reply []byte) {
+	s := t.shard(key)
+	s.mu.Lock()
+	as := s.asks[key]
+	if as == nil {
+		s.mu.Unlock()
+		t.counts.unasked.Add(1)
+		return
+	}
+	e := &Entry{feed: f, key: key, reply: replyID(reply)}
+	e.fresh.Store(pending)
+	if as.watches > 0 {
+		e.woken = make(chan struct{})
+	}
+	old := s.entries[key]
+	s.entries[key] = e
+	// Replies of DoCache for the same key stay behind the new entry; an
+	// older value of ours is what the new reply replaces.
+	if old != nil && old.raw == nil {
+		e.next, old.next = old.next, nil
+	} else {
+		e.next, old = old, nil
+	}
+	s.mu.Unlock()
+	if old != nil {
+		old.kill()
+	}
+}
+
+// NewStore makes the store of one connection. It is what
+// rueidis.ClientOption.NewCacheStoreFn wants.
+func (t *Table) NewStore(rueidis.CacheStoreOption) rueidis.CacheStore {
+	s := &Store{t: t, flights: make(map[rawKey]*flight)}
+	s.feed.Store(newFeed(t.clock.Now()))
+	t.stores.add(s)
+	t.onNewFeed()
+	return s
+}

@@ -1,0 +1,243 @@
+package rc
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/fleetcache/fleetcache/internal/flight"
+	"github.com/fleetcache/fleetcache/internal/lease"
+	"github.com/fleetcache/fleetcache/internal/near"
+)
+
+// A claim is a lease this process holds while its loader runs.
+type claim struct {
+	c     *core
+	k     keyed
+	token string
+	began int64
+	// watch is killed when the lease key changes: mostly because this process
+	// prolonged it, sometimes because somebody voided it. Nil while the lease
+	// is not watched. Written by keep, read by joinable.
+	watch atomic.Pointer[near.Entry]
+	lost  atomic.Bool
+}
+
+// joinable reports whether a caller that comes now may have the result of a
+// load that began earlier: not if the key may have been invalidated since.
+func (cl *claim) joinable() bool {
+	if cl.lost.Load() {
+		return false
+	}
+	now := cl.c.m.now()
+	if w := cl.watch.Load(); w != nil {
+		if w.Killed() {
+			return false // by ourselves perhaps; a moment later we know
+		}
+		if cl.c.m.table.Coherent(w, now) {
+			return true
+		}
+	}
+	return now-cl.began <= int64(cl.c.m.opts.MaxStaleness)
+}
+
+// loadHeld loads under a granted claim and stores the result, if the claim
+// still stands by then.
+func (c *core) loadHeld(ctx context.Context, fc *flight.Call, j job, token string, g lease.Grant) (any, error) {
+	fc.Finish() // another process may be waiting for it
+	cl := &claim{c: c, k: j.k, token: token, began: c.m.now()}
+	cl.watch.Store(g.Watch)
+	fc.Joinable(cl.joinable)
+	l := cl.guard(ctx, c.begin(ctx, j, false))
+	if w := cl.watch.Load(); w != nil {
+		c.m.table.Release(w)
+	}
+	return c.settle(ctx, fc, j, cl, l)
+}
+
+// guard waits for the loader and prolongs the claim meanwhile.
+func (cl *claim) guard(ctx context.Context, r *running) loaded {
+	tick := time.NewTicker(cl.c.cfg.lease / 3)
+	defer tick.Stop()
+	for {
+		var woken, gone <-chan struct{}
+		if w := cl.watch.Load(); w != nil && !cl.lost.Load() {
+			woken, gone = w.Woken(), w.Feed().Gone()
+		}
+		select {
+		case l := <-r.done:
+			return r.end(l)
+		case <-r.ctx.Done():
+			return r.end(r.givenUp())
+		case <-woken:
+			cl.verify(ctx)
+		case <-gone:
+			cl.verify(ctx)
+		case <-tick.C:
+			cl.prolong(ctx)
+		}
+	}
+}
+
+// verify looks whether the lease key still has our token, and watches it
+// again.
+func (cl *claim) verify(ctx context.Context) {
+	var w *near.Entry
+	var token string
+	err := cl.c.m.do(ctx, cl.k.rk, func(ctx context.Context) (err error) {
+		w, token, err = cl.c.m.redis.Watch(ctx, cl.k.rk)
+		return err
+	})
+	if err != nil {
+		cl.watch.Store(nil) // asked again with the next tick
+		return
+	}
+	if token != cl.token {
+		cl.lose(ctx)
+		if w != nil {
+			cl.c.m.table.Release(w)
+		}
+		return
+	}
+	cl.watch.Store(w)
+}
+
+func (cl *claim) prolong(ctx context.Context) {
+	if cl.lost.Load() {
+		return
+	}
+	held := true
+	err := cl.c.m.do(ctx, cl.k.rk, func(ctx context.Context) (err error) {
+		held, err = cl.c.m.redis.Extend(ctx, cl.k.rk, cl.token, cl.c.cfg.lease)
+		return err
+	})
+	switch {
+	case err != nil: // it may still stand; the fill will tell
+	case !held:
+		cl.lose(ctx)
+	case cl.watch.Load() == nil:
+		cl.verify(ctx)
+	}
+}
+
+func (cl *claim) lose(ctx context.Context) {
+	if !cl.lost.CompareAndSwap(false, true) {
+		return
+	}
+	c := cl.c
+	c.n.leasesLost.Add(1)
+	if o := c.m.opts.Observer; o != nil {
+		o.LeaseLost(ctx, LeaseLostEvent{Namespace: c.ns, ID: cl.k.id})
+	}
+}
+
+// settle ends a claim with what the loader came back with: a fill, or a
+// release.
+func (c *core) settle(ctx context.Context, fc *flight.Call, j job, cl *claim, l loaded) (any, error) {
+	p := parcel{k: j.k, value: l.value, ttl: c.cfg.ttl, load: l.took}
+	switch {
+	case errors.Is(l.err, ErrNotFound):
+		p.negative, p.value, p.ttl = true, nil, c.cfg.negativeTTL
+	case l.err != nil:
+		c.release(ctx, cl, c.backoffText(ctx, l.err))
+		return nil, l.err
+	case j.o.ttl > 0:
+		p.ttl = j.o.ttl
+	}
+	ttl, version, skip := l.info.get()
+	if ttl > 0 {
+		p.ttl, p.exact = ttl, true
+	}
+	if p.version = version; version == 0 && c.types.version != nil && !p.negative {
+		p.version = c.types.version(l.value)
+	}
+	if skip || p.ttl <= 0 {
+		c.release(ctx, cl, "")
+		c.refused(ctx, j, FillUnwanted, nil)
+		return answer{value: p.value, negative: p.negative}, nil
+	}
+	c.fill(ctx, fc, j, cl, p)
+	return answer{value: p.value, negative: p.negative, ttl: p.ttl}, nil
+}
+
+// backoffText is what others are told of a failed load. Nothing, if it failed
+// only because it was no longer wanted.
+func (c *core) backoffText(ctx context.Context, err error) string {
+	if ctx.Err() != nil {
+		return ""
+	}
+	text := err.Error()
+	var p *flight.PanicError
+	if errors.As(err, &p) {
+		text = "panic"
+	}
+	if len(text) > 200 {
+		text = text[:200] + "…"
+	}
+	return cmp.Or(text, "error without a text")
+}
+
+// fill stores a loaded value under its claim. That it could not be stored is
+// counted and not an error: the value is good for those who waited for it.
+func (c *core) fill(ctx context.Context, fc *flight.Call, j job, cl *claim, p parcel) {
+	w, d, err := c.pack(p)
+	if err != nil {
+		c.release(ctx, cl, "")
+		c.refused(ctx, j, packReason(err), err)
+		return
+	}
+	// The last caller may have left; the value is worth storing all the same.
+	ctx = context.WithoutCancel(ctx)
+	var out lease.Outcome
+	var v lease.Value
+	err = c.m.do(ctx, j.k.rk, func(ctx context.Context) (err error) {
+		out, v, err = c.m.redis.Fill(ctx, w, cl.token)
+		return err
+	})
+	switch {
+	case err != nil:
+		c.refused(ctx, j, FillFailed, err)
+	case out == lease.Refused:
+		cl.lose(ctx)
+		c.refused(ctx, j, FillVoided, nil)
+	case out == lease.Superseded:
+		c.refused(ctx, j, FillSuperseded, nil)
+	default:
+		c.n.fills.Add(1)
+		c.keep(j.k, v.Entry, d, fc.Detached)
+	}
+}
+
+// release gives a claim back without a value. It does not heed the end of the
+// load's context: a claim that is left behind makes everybody wait.
+func (c *core) release(ctx context.Context, cl *claim, text string) {
+	if cl.lost.Load() {
+		return
+	}
+	ctx = context.WithoutCancel(ctx)
+	_ = c.m.do(ctx, cl.k.rk, func(ctx context.Context) error { // ends by itself after LeaseTTL
+		return c.m.redis.Release(ctx, cl.k.rk, cl.token, text, c.cfg.errorBackoff)
+	})
+}
+
+// refused counts and reports a loaded value that is not stored.
+func (c *core) refused(ctx context.Context, j job, why FillReason, err error) {
+	switch why {
+	case FillVoided:
+		c.n.voided.Add(1)
+	case FillSuperseded:
+		c.n.superseded.Add(1)
+	case FillTooLarge:
+		c.n.tooLarge.Add(1)
+	case FillUnwanted:
+		c.n.unwanted.Add(1)
+	default:
+		c.n.failed.Add(1)
+		c.m.opts.Logger.Warn("fleetcache: loaded value not stored", "key", c.ns+"/"+j.k.id, "reason", why.String(), "error", err)
+	}
+	if o := c.m.opts.Observer; o != nil {
+		o.FillRefused(ctx, FillRefusedEvent{Namespace: c.ns, ID: j.k.id, Reason: why, Err: err})
+	}
+}

@@ -1,0 +1,314 @@
+package rc
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/fleetcache/fleetcache/internal/flight"
+	"github.com/fleetcache/fleetcache/internal/lease"
+)
+
+// job is one key to be loaded.
+type job struct {
+	k    keyed
+	o    call
+	load loadFunc
+	seen string // the value the caller has seen, as Acquire wants it
+	// cause is why Redis cannot be used for this key, nil if it can.
+	cause      error
+	background bool
+	// impatient reports that the caller has waited for another process
+	// already, and has no stale value to make do with.
+	impatient bool
+}
+
+var (
+	// errElsewhere ends a background load that another process does.
+	errElsewhere = errors.New("rc: loaded elsewhere")
+	// errLockWait marks the errors of a load that waited in vain.
+	errLockWait = errors.New("rc: another process has been loading for longer than Config.LockWait")
+)
+
+// maxRounds bounds how often a load finds the value changed under it and looks
+// again, before it loads without the right to store.
+const maxRounds = 16
+
+// lead brings a value for all callers of this process that wait for it: it
+// claims the key, or waits for the process that has, and loads if it must.
+func (c *core) lead(ctx context.Context, fc *flight.Call, j job) (any, error) {
+	if j.cause != nil {
+		return c.loadDegraded(ctx, fc, j)
+	}
+	token := newToken()
+	waited := c.m.now()
+	until := waited + int64(c.cfg.lockWait)
+	for range maxRounds {
+		g, err := c.acquire(ctx, j, token)
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, ErrClosed) {
+				return nil, err
+			}
+			j.cause = err
+			return c.loadDegraded(ctx, fc, j)
+		}
+		switch g.State {
+		case lease.Granted:
+			return c.loadHeld(ctx, fc, j, token, g)
+		case lease.Backoff:
+			c.unwatch(g)
+			return nil, &BackoffError{Key: j.k.rk, Text: g.Text, RetryAfter: g.Left}
+		case lease.Held:
+			if j.background {
+				c.unwatch(g)
+				return nil, errElsewhere
+			}
+			if j.impatient || c.m.now() >= until {
+				c.unwatch(g)
+				c.observeWait(ctx, j, waited, true)
+				return c.loadAnyway(ctx, fc, j)
+			}
+			c.n.waits.Add(1)
+			err := c.waitFor(ctx, g, until)
+			c.unwatch(g)
+			if err != nil {
+				return nil, err
+			}
+			c.observeWait(ctx, j, waited, false)
+		case lease.Changed:
+			c.unwatch(g)
+		}
+		// Somebody stored, or let go of, something: look what is there.
+		d, _, err := c.fetch(ctx, j.k)
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, ErrClosed) {
+				return nil, err
+			}
+			j.cause = err
+			return c.loadDegraded(ctx, fc, j)
+		}
+		now := c.m.now()
+		if d.grade(now, 0) == freshGrade {
+			c.hit(ctx, j.k.id, d)
+			return d.answer(now, NotStale), nil
+		}
+		j.seen = ""
+		if d != nil {
+			j.seen = d.seen
+		}
+	}
+	return c.loadAnyway(ctx, fc, j)
+}
+
+func newToken() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand aborts the process instead
+	return hex.EncodeToString(b[:])
+}
+
+func (c *core) acquire(ctx context.Context, j job, token string) (g lease.Grant, err error) {
+	err = c.m.do(ctx, j.k.rk, func(ctx context.Context) (err error) {
+		g, err = c.m.redis.Acquire(ctx, j.k.rk, j.seen, token, c.cfg.lease)
+		return err
+	})
+	return g, err
+}
+
+func (c *core) unwatch(g lease.Grant) {
+	if g.Watch != nil {
+		c.m.table.Release(g.Watch)
+	}
+}
+
+// waitFor sleeps until the claim of another process changes: by the push for
+// its key, by the end of its time (no push may come for that), by the loss of
+// the connection that would push, or until the given time.
+func (c *core) waitFor(ctx context.Context, g lease.Grant, until int64) error {
+	left := min(g.Left+time.Millisecond, since(until, c.m.now()))
+	var woken, gone <-chan struct{}
+	if g.Watch != nil {
+		woken, gone = g.Watch.Woken(), g.Watch.Feed().Gone()
+	} else {
+		// Redirected between claim and watch: nobody will wake us.
+		left = min(left, c.m.opts.OpTimeout)
+	}
+	t := time.NewTimer(max(left, time.Millisecond))
+	defer t.Stop()
+	select {
+	case <-woken:
+	case <-gone:
+	case <-t.C:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+func (c *core) observeWait(ctx context.Context, j job, from int64, timedOut bool) {
+	if timedOut {
+		c.n.waitTimeouts.Add(1)
+	}
+	if o := c.m.opts.Observer; o != nil {
+		o.Wait(ctx, WaitEvent{Namespace: c.ns, ID: j.k.id, Duration: since(c.m.now(), from), TimedOut: timedOut})
+	}
+}
+
+// running is a loader at work.
+type running struct {
+	c      *core
+	ctx    context.Context // of the load: LoadTimeout, load info
+	cancel context.CancelFunc
+	info   *loadInfo
+	event  LoadStartEvent
+	began  int64
+	done   chan loaded
+}
+
+// loaded is what a loader came back with.
+type loaded struct {
+	value any
+	err   error
+	took  time.Duration
+	info  *loadInfo
+}
+
+// begin starts the loader of a job.
+func (c *core) begin(ctx context.Context, j job, degraded bool) *running {
+	r := &running{c: c, began: c.m.now(), done: make(chan loaded, 1)}
+	r.event = LoadStartEvent{Namespace: c.ns, IDs: []string{j.k.id}, Background: j.background, Degraded: degraded}
+	r.start(ctx, fmt.Errorf("%w: %s after %v", ErrLoadTimeout, c.name(j.k), c.cfg.loadTimeout), j.load)
+	return r
+}
+
+// start runs a loader on a goroutine of its own: it may hang, panic or end its
+// goroutine, and its claims must be looked after meanwhile.
+func (r *running) start(ctx context.Context, limit error, load loadFunc) {
+	c := r.c
+	r.ctx, r.cancel = context.WithTimeoutCause(ctx, c.cfg.loadTimeout, limit)
+	r.ctx, r.info = withLoadInfo(r.ctx)
+	c.n.loads.Add(1)
+	if r.event.Degraded {
+		c.n.degradedLoads.Add(1)
+	}
+	if o := c.m.opts.Observer; o != nil {
+		r.ctx = o.LoadStart(r.ctx, r.event)
+	}
+	go func() { // ends when the loader does; its result and the end of ctx do not wait for it
+		l := loaded{err: ErrGoexit}
+		defer func() {
+			if p := recover(); p != nil {
+				l = loaded{err: &flight.PanicError{Value: p, Stack: debug.Stack()}}
+			}
+			r.done <- l
+		}()
+		v, err := load(r.ctx)
+		l = loaded{value: v, err: err}
+	}()
+}
+
+// end accounts for a loader that has returned or is given up.
+func (r *running) end(l loaded) loaded {
+	c := r.c
+	l.took, l.info = since(c.m.now(), r.began), r.info
+	if l.err != nil && r.ctx.Err() != nil && errors.Is(l.err, r.ctx.Err()) {
+		l.err = context.Cause(r.ctx) // our own deadline says so
+	}
+	end := LoadEndEvent{LoadStartEvent: r.event, Duration: l.took}
+	var p *flight.PanicError
+	switch {
+	case errors.Is(l.err, ErrNotFound):
+		c.n.notFound.Add(1)
+		end.NotFound = true
+	case l.err != nil:
+		end.Err = l.err
+		c.n.loadErrors.Add(1)
+		if errors.As(l.err, &p) {
+			c.n.loadPanics.Add(1)
+		}
+	}
+	if o := c.m.opts.Observer; o != nil {
+		o.LoadEnd(r.ctx, end)
+	}
+	r.cancel()
+	return l
+}
+
+// wait returns what the loader came back with, or the reason why its time is
+// over. A result that is there beats a context that ended at the same moment.
+func (r *running) wait() loaded {
+	select {
+	case l := <-r.done:
+		return r.end(l)
+	case <-r.ctx.Done():
+	}
+	return r.end(r.givenUp())
+}
+
+func (r *running) givenUp() loaded {
+	select {
+	case l := <-r.done:
+		return l
+	default:
+		return loaded{err: context.Cause(r.ctx)}
+	}
+}
+
+// loadDegraded loads without Redis: under the process' limit, and not stored
+// but, for a moment, in memory.
+func (c *core) loadDegraded(ctx context.Context, fc *flight.Call, j job) (any, error) {
+	if j.background {
+		return nil, j.cause // the old value will do
+	}
+	return c.loadLimited(ctx, fc, j, true)
+}
+
+// loadAnyway loads although another process has the claim, for longer than a
+// caller should have to wait.
+func (c *core) loadAnyway(ctx context.Context, fc *flight.Call, j job) (any, error) {
+	if !j.impatient && j.o.maxStale > 0 && j.seen != "" {
+		return nil, errLockWait // callers take a stale value, or come back impatient
+	}
+	return c.loadLimited(ctx, fc, j, false)
+}
+
+func (c *core) loadLimited(ctx context.Context, fc *flight.Call, j job, keep bool) (any, error) {
+	t := time.NewTimer(c.cfg.loadTimeout)
+	defer t.Stop()
+	select {
+	case c.fallback <- struct{}{}:
+		defer func() { <-c.fallback }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-t.C:
+		return nil, fmt.Errorf("%w: %s waited %v for one of %d", ErrOverloaded, c.name(j.k), c.cfg.loadTimeout, c.cfg.fallbackLoads)
+	}
+	r := c.begin(ctx, j, true)
+	// Nothing tells us of a change made elsewhere, so only callers that come
+	// within the bound may share this.
+	fc.Joinable(func() bool { return c.m.now()-r.began <= int64(c.m.opts.MaxStaleness) })
+	l := r.wait()
+	if errors.Is(l.err, ErrNotFound) {
+		return answer{negative: true}, nil
+	}
+	if l.err != nil {
+		return nil, l.err
+	}
+	if _, _, skip := l.info.get(); keep && !skip && c.index != nil && c.cfg.degradedTTL > 0 {
+		c.keepDegraded(j, l, r.began, fc)
+	}
+	return answer{value: l.value}, nil
+}
+
+// keepDegraded keeps a value in memory that was loaded without Redis: fresh
+// for DegradedTTL after its load began, and after that of use only while Redis
+// still does not answer.
+func (c *core) keepDegraded(j job, l loaded, began int64, fc *flight.Call) {
+	soft := began + int64(c.cfg.degradedTTL)
+	d := &cand{value: l.value, source: FromL1, stored: began, due: soft, soft: soft}
+	d.hard = max(soft, began+int64(c.cfg.ttl+c.cfg.staleFor))
+	c.keep(j.k, c.m.table.Detached(j.k.rk, began), d, fc.Detached)
+}

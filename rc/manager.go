@@ -1,0 +1,352 @@
+package rc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/fleetcache/fleetcache/internal/lease"
+	"github.com/fleetcache/fleetcache/internal/near"
+	"github.com/fleetcache/fleetcache/internal/testclock"
+	"github.com/fleetcache/fleetcache/internal/topology"
+)
+
+// A Manager is a process' connection to one Redis deployment, and the memory
+// tier of everything cached there. Make one per process with [Open]. All
+// methods are safe for concurrent use.
+type Manager struct {
+	opts   Options
+	client rueidis.Client
+	table  *near.Table
+	redis  *lease.Client
+	topo   *topology.Watcher
+	queue  *recovery
+	clock  *near.Clock
+
+	// refreshes bounds background loads: a slot is taken by sending.
+	refreshes chan struct{}
+
+	closed    atomic.Bool
+	closeOnce sync.Once
+	ctx       context.Context // ends with Close
+	cancel    context.CancelFunc
+	wg        sync.WaitGroup
+
+	mu     sync.Mutex // protects groups
+	groups map[string]*group
+}
+
+// A group is the services that share keys: those with the same prefix, key
+// version and namespace. A write through one is a write for all.
+type group struct {
+	cores atomic.Pointer[[]*core]
+}
+
+// forget makes later readers of a key start anew, in all services of the group.
+func (g *group) forget(key string) {
+	for _, c := range *g.cores.Load() {
+		c.flights.Forget(key)
+		c.reads.forget(key)
+	}
+}
+
+func newManager(ctx context.Context, opt rueidis.ClientOption, opts Options) (*Manager, error) {
+	m := &Manager{opts: opts, groups: map[string]*group{}, refreshes: make(chan struct{}, opts.MaxRefreshes)}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.clock = testclock.From(ctx)
+	var topo atomic.Pointer[topology.Watcher]
+	m.table = near.NewTable(near.Options{
+		Clock:        m.clock,
+		MaxStaleness: opts.MaxStaleness,
+		RawBytes:     opts.ClientCacheBytes,
+		OnNewFeed: func() {
+			if w := topo.Load(); w != nil {
+				w.Beat()
+			}
+		},
+	})
+	m.clock = m.table.Clock()
+	opt.NewCacheStoreFn = m.table.NewStore
+	client, err := dial(ctx, opt)
+	if err != nil {
+		m.cancel()
+		return nil, explain(err, opt)
+	}
+	m.client = client
+	m.redis = lease.New(client, m.table)
+	m.queue = newRecovery(m, opts.RecoveryQueue)
+	if err := m.start(ctx, &topo); err != nil {
+		m.cancel()
+		client.Close()
+		return nil, explain(err, opt)
+	}
+	return m, nil
+}
+
+// dial makes the client. rueidis does not take a context for it.
+func dial(ctx context.Context, opt rueidis.ClientOption) (rueidis.Client, error) {
+	type result struct {
+		c   rueidis.Client
+		err error
+	}
+	ch := make(chan result, 1)
+	go func() { // ends within the dial timeout of each address
+		c, err := rueidis.NewClient(opt)
+		ch <- result{c, err}
+	}()
+	select {
+	case r := <-ch:
+		if r.err != nil && r.c != nil {
+			r.c.Close()
+		}
+		return r.c, r.err
+	case <-ctx.Done():
+		go func() { // joins the one above
+			if r := <-ch; r.c != nil {
+				r.c.Close()
+			}
+		}()
+		return nil, ctx.Err()
+	}
+}
+
+func (m *Manager) start(ctx context.Context, topo *atomic.Pointer[topology.Watcher]) error {
+	ctx, cancel := context.WithTimeout(ctx, m.opts.DialTimeout)
+	defer cancel()
+	if err := m.checkServer(ctx); err != nil {
+		return err
+	}
+	w, err := topology.New(ctx, topology.Config{
+		Client:        m.client,
+		Table:         m.table,
+		Logger:        m.opts.Logger,
+		Prefix:        "cache",
+		Heartbeat:     m.opts.Heartbeat,
+		WatchInterval: m.opts.WatchInterval,
+		Timeout:       m.opts.OpTimeout,
+		OnUp:          m.onUp,
+		OnDown:        m.onDown,
+	})
+	if err != nil {
+		return err
+	}
+	m.topo = w
+	topo.Store(w)
+	w.Beat() // for feeds that were born before there was somebody to ask
+	m.wg.Go(m.queue.run)
+	return nil
+}
+
+// checkServer refuses a server that is too old. One that does not say how old
+// it is, because of an ACL, is let in.
+func (m *Manager) checkServer(ctx context.Context) error {
+	for addr, c := range m.client.Nodes() {
+		info, err := c.Do(ctx, c.B().Info().Section("server").Build()).ToString()
+		if err != nil {
+			continue
+		}
+		for _, line := range strings.Split(info, "\n") {
+			v, ok := strings.CutPrefix(line, "redis_version:")
+			if !ok {
+				continue
+			}
+			major, _, _ := strings.Cut(strings.TrimSpace(v), ".")
+			if n, err := strconv.Atoi(major); err == nil && n < 7 {
+				return fmt.Errorf("node %s runs version %s: Redis 7.0 or Valkey 8 is needed", addr, strings.TrimSpace(v))
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+func (m *Manager) onUp(n *topology.Node) {
+	m.queue.wake()
+	if n != nil && m.opts.Observer != nil {
+		m.opts.Observer.Recovered(m.ctx, RecoveredEvent{Node: n.Addr})
+	}
+}
+
+func (m *Manager) onDown(n *topology.Node) {
+	if m.opts.Observer != nil {
+		m.opts.Observer.Degraded(m.ctx, DegradedEvent{Node: n.Addr})
+	}
+}
+
+// Client returns the rueidis client, for everything else. What is read there
+// with DoCache is kept in the same near cache, within Options.ClientCacheBytes
+// and with the same bound on its age. It must not be closed.
+func (m *Manager) Client() rueidis.Client { return m.client }
+
+// Ping asks every primary once, and returns the errors of those that did not
+// answer within OpTimeout, each a [*NodeError].
+func (m *Manager) Ping(ctx context.Context) error {
+	if m.closed.Load() {
+		return ErrClosed
+	}
+	nodes := m.topo.Nodes()
+	clients := m.client.Nodes()
+	errs := make([]error, len(nodes))
+	var wg sync.WaitGroup
+	for i, n := range nodes {
+		wg.Go(func() {
+			c := clients[n.Addr]
+			if c == nil {
+				errs[i] = &NodeError{Node: n.Addr, Err: errors.New("not connected")}
+				return
+			}
+			octx, cancel := context.WithTimeout(ctx, m.opts.OpTimeout)
+			defer cancel()
+			if err := c.Do(octx, c.B().Ping().Build()).Error(); err != nil {
+				errs[i] = &NodeError{Node: n.Addr, Err: m.opError(ctx, err)}
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// Available reports whether every primary answered its last beat. It does not
+// block.
+func (m *Manager) Available() bool {
+	if m.closed.Load() {
+		return false
+	}
+	nodes := m.topo.Health()
+	for _, n := range nodes {
+		if !n.Reachable || n.BreakerOpen {
+			return false
+		}
+	}
+	return len(nodes) > 0
+}
+
+// Health is what is known of one primary.
+type Health = topology.Health
+
+// Health returns what is known of each primary, without asking. It does not
+// block.
+func (m *Manager) Health() []Health { return m.topo.Health() }
+
+// Stats returns the counts of the Manager and the sum of those of its
+// services. It takes some microseconds.
+func (m *Manager) Stats() Stats {
+	var s Stats
+	m.mu.Lock()
+	for _, g := range m.groups {
+		for _, c := range *g.cores.Load() {
+			s.add(c.n.stats())
+		}
+	}
+	m.mu.Unlock()
+	s.addNear(m.table.Stats())
+	s.SlotMoves, s.SlotKills = m.topo.Moves.Load(), m.topo.Kills.Load()
+	m.queue.addTo(&s)
+	return s
+}
+
+// Close ends the Manager: loads in flight are cancelled, their callers get
+// errors, and all goroutines have ended when it returns, but for loaders that
+// do not heed their context. Invalidations that wait in the queue are tried
+// once more, and returned as an error if they are still not delivered. Calls
+// after the first do nothing and return nil.
+func (m *Manager) Close() (err error) {
+	m.closeOnce.Do(func() {
+		m.closed.Store(true)
+		m.mu.Lock()
+		var cores []*core
+		for _, g := range m.groups {
+			cores = append(cores, *g.cores.Load()...)
+		}
+		m.mu.Unlock()
+		for _, c := range cores {
+			c.close()
+		}
+		m.cancel()
+		m.wg.Wait()
+		err = m.queue.last()
+		m.topo.Close()
+		m.client.Close()
+	})
+	return err
+}
+
+// join adds a service to those that share its keys.
+func (m *Manager) join(name string, c *core) *group {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	g := m.groups[name]
+	if g == nil {
+		g = &group{}
+		g.cores.Store(&[]*core{})
+		m.groups[name] = g
+	}
+	old := *g.cores.Load()
+	cores := append(old[:len(old):len(old)], c)
+	g.cores.Store(&cores)
+	return g
+}
+
+// do runs one operation on the node of key, within OpTimeout. Failures count
+// for the node's breaker; while that is open, nothing is sent.
+func (m *Manager) do(ctx context.Context, key string, op func(context.Context) error) error {
+	n := m.topo.For(key)
+	if n == nil || n.Open() {
+		return &NodeError{Node: addr(n), Err: errNotServing}
+	}
+	octx, cancel := context.WithTimeout(ctx, m.opts.OpTimeout)
+	err := op(octx)
+	cancel()
+	return m.done(ctx, n, err)
+}
+
+// done accounts for the outcome of an operation on a node.
+func (m *Manager) done(ctx context.Context, n *topology.Node, err error) error {
+	if err == nil {
+		m.topo.Report(n, nil)
+		return nil
+	}
+	if ctx.Err() == nil {
+		m.topo.Report(n, err)
+	}
+	err = m.opError(ctx, err)
+	if ctx.Err() != nil || errors.Is(err, ErrClosed) {
+		return err
+	}
+	return &NodeError{Node: addr(n), Err: err}
+}
+
+var errNotServing = errors.New("does not answer")
+
+func addr(n *topology.Node) string {
+	if n == nil {
+		return ""
+	}
+	return n.Addr
+}
+
+// opError tells the caller's deadline from ours, and the end of the Manager
+// from both.
+func (m *Manager) opError(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case m.closed.Load() || errors.Is(err, rueidis.ErrClosing) && m.ctx.Err() != nil:
+		return ErrClosed
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no answer within %v", m.opts.OpTimeout)
+	}
+	return err
+}
+
+// now returns the time all deadlines of the near cache are in.
+func (m *Manager) now() int64 { return m.clock.Now() }
+
+func since(now, then int64) time.Duration { return time.Duration(now - then) }

@@ -1,0 +1,445 @@
+package rc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/fleetcache/fleetcache/internal/flight"
+	"github.com/fleetcache/fleetcache/internal/lease"
+)
+
+// manyWaiters bounds how many identifiers of a batch wait for other processes
+// side by side.
+const manyWaiters = 64
+
+// batch is one GetOrSetMany on its way.
+type batch struct {
+	c    *core
+	o    call
+	load func(context.Context, []string) (map[string]any, error)
+
+	mu     sync.Mutex // protects values, errs
+	values map[string]any
+	errs   map[string]error
+}
+
+// item is one identifier of a batch.
+type item struct {
+	k     keyed
+	d     *cand
+	cause error // why Redis cannot be used for it
+	token string
+}
+
+func (b *batch) put(id string, a answer) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !a.negative {
+		b.values[id] = a.value
+	}
+}
+
+func (b *batch) fail(id string, err error) {
+	if errors.Is(err, ErrNotFound) {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.errs[id] = err
+}
+
+// getOrSetMany brings the values of many identifiers. Those that are not
+// cached and that nobody else loads are loaded with one call.
+func (c *core) getOrSetMany(ctx context.Context, ids []string, load func(context.Context, []string) (map[string]any, error), opts []Opt) (map[string]any, error) {
+	o, err := c.call(opts)
+	if err != nil {
+		return nil, err
+	}
+	if c.m.closed.Load() {
+		return nil, ErrClosed
+	}
+	b := &batch{c: c, o: o, load: load, values: make(map[string]any, len(ids)), errs: map[string]error{}}
+	missing := b.cached(ctx, b.items(ids))
+	own, elsewhere := b.claim(ctx, missing)
+	if ctx.Err() != nil {
+		b.release(ctx, own, "")
+		return nil, ctx.Err()
+	}
+	var wg sync.WaitGroup
+	if len(elsewhere) > 0 {
+		wg.Go(func() { b.await(ctx, elsewhere) })
+	}
+	p := b.loadOwn(ctx, own)
+	wg.Wait()
+	if p != nil {
+		panic(p)
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return b.values, (&ManyError{Errs: b.errs}).orNil()
+}
+
+// items makes the items of a batch: one for each identifier, however often it
+// is named. Identifiers that cannot be keys fail by themselves.
+func (b *batch) items(ids []string) []*item {
+	seen := make(map[string]bool, len(ids))
+	out := make([]*item, 0, len(ids))
+	for _, id := range ids {
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		k, err := b.c.key(id, b.o.params)
+		if err != nil {
+			b.fail(id, err)
+			continue
+		}
+		out = append(out, &item{k: k})
+	}
+	return out
+}
+
+// cached answers what it can from memory and from Redis, and returns the rest.
+func (b *batch) cached(ctx context.Context, items []*item) (missing []*item) {
+	var ask []*item
+	for _, it := range items {
+		d, proven := b.c.held(it.k)
+		it.d = d
+		if !proven || !b.serve(ctx, it) {
+			ask = append(ask, it)
+		}
+	}
+	if len(ask) == 0 {
+		return nil
+	}
+	b.read(ctx, ask)
+	for _, it := range ask {
+		if !b.serve(ctx, it) {
+			missing = append(missing, it)
+		}
+	}
+	return missing
+}
+
+// serve answers an item if its candidate may be served, and reports whether.
+func (b *batch) serve(ctx context.Context, it *item) bool {
+	c, now := b.c, b.c.m.now()
+	switch g := it.d.grade(now, b.o.maxStale); {
+	case g == freshGrade:
+		c.hit(ctx, it.k.id, it.d)
+		b.put(it.k.id, it.d.answer(now, NotStale))
+		if now >= it.d.due {
+			c.refreshBehind(ctx, b.single(it), it.d)
+		}
+	case g >= fallback && it.cause != nil:
+		b.put(it.k.id, c.serveStale(ctx, it.k.id, it.d, StaleDegraded))
+	case g == servable && b.o.softTimeout == 0:
+		c.refreshBehind(ctx, b.single(it), it.d)
+		b.put(it.k.id, c.serveStale(ctx, it.k.id, it.d, StaleRefreshing))
+	default:
+		return false
+	}
+	return true
+}
+
+// single makes a job of one identifier of the batch.
+func (b *batch) single(it *item) job {
+	j := job{k: it.k, o: b.o, cause: it.cause, load: func(ctx context.Context) (any, error) {
+		m, err := b.load(ctx, []string{it.k.id})
+		if err != nil {
+			return nil, err
+		}
+		v, ok := m[it.k.id]
+		if !ok {
+			return nil, ErrNotFound
+		}
+		return v, nil
+	}}
+	if it.d != nil {
+		j.seen = it.d.seen
+	}
+	return j
+}
+
+// read reads items from Redis, all nodes side by side.
+func (b *batch) read(ctx context.Context, items []*item) {
+	c := b.c
+	var send []*item
+	var keys []string
+	for _, it := range items {
+		if err := c.m.queue.settle(ctx, it.k.rk); err != nil {
+			it.cause = err
+		} else if n := c.m.topo.For(it.k.rk); n == nil || n.Open() {
+			it.cause = &NodeError{Node: addr(n), Err: errNotServing}
+		} else {
+			send, keys = append(send, it), append(keys, it.k.rk)
+		}
+	}
+	octx, cancel := c.m.opMany(ctx, len(keys))
+	defer cancel()
+	for i, v := range c.m.redis.ReadMany(octx, keys, c.index != nil) {
+		it := send[i]
+		if v.Err != nil {
+			it.cause = c.m.done(ctx, c.m.topo.For(it.k.rk), v.Err)
+			continue
+		}
+		var reason MissReason
+		it.d, reason = c.open(it.k, v.Value)
+		c.keep(it.k, v.Entry, it.d, func() bool { return false })
+		if it.d.grade(c.m.now(), b.o.maxStale) == useless {
+			c.miss(ctx, it.k.id, reason)
+		}
+	}
+}
+
+// opMany bounds a batch of operations: OpTimeout for each pipeline it takes.
+func (m *Manager) opMany(ctx context.Context, n int) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, m.opts.OpTimeout*time.Duration(1+n/256))
+}
+
+// claim claims the missing items. It returns those to be loaded here, and
+// those that somebody else loads, has just loaded, or failed to load.
+func (b *batch) claim(ctx context.Context, missing []*item) (own, elsewhere []*item) {
+	c := b.c
+	var ask []*item
+	var claims []lease.Claim
+	for _, it := range missing {
+		if it.cause != nil {
+			own = append(own, it) // without a token: loaded, not stored
+			continue
+		}
+		cl := lease.Claim{Key: it.k.rk, Token: newToken()}
+		if it.d != nil {
+			cl.Seen = it.d.seen
+		}
+		ask, claims = append(ask, it), append(claims, cl)
+	}
+	octx, cancel := c.m.opMany(ctx, len(ask))
+	defer cancel()
+	for i, g := range c.m.redis.AcquireMany(octx, claims, c.cfg.lease) {
+		it := ask[i]
+		switch {
+		case g.Err != nil:
+			it.cause = c.m.done(ctx, c.m.topo.For(it.k.rk), g.Err)
+			own = append(own, it)
+		case g.State == lease.Granted:
+			it.token = claims[i].Token
+			own = append(own, it)
+		default:
+			elsewhere = append(elsewhere, it)
+		}
+	}
+	return own, elsewhere
+}
+
+// await brings the items that others load, each on the way of a single one.
+func (b *batch) await(ctx context.Context, items []*item) {
+	slots := make(chan struct{}, manyWaiters)
+	var wg sync.WaitGroup
+	for _, it := range items {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			defer func() {
+				if p := recover(); p != nil { // of a loader: an error of its identifier
+					b.fail(it.k.id, fmt.Errorf("rc: load %s: panic: %v", b.c.name(it.k), p))
+				}
+			}()
+			a, err := b.c.await(ctx, b.single(it), it.d)
+			if err != nil {
+				b.fail(it.k.id, err)
+				return
+			}
+			b.put(it.k.id, a)
+		})
+	}
+	wg.Wait()
+}
+
+// loadOwn loads the items of this process with one call, stores what it holds
+// a claim for, and returns the panic of the loader, if it did.
+func (b *batch) loadOwn(ctx context.Context, own []*item) *flight.PanicError {
+	if len(own) == 0 {
+		return nil
+	}
+	c := b.c
+	degraded := 0
+	for _, it := range own {
+		if it.token == "" {
+			degraded++
+		}
+	}
+	// The context of a shared load outlives its caller; this one is shared
+	// only through the claims others wait for.
+	lctx := ctx
+	if degraded < len(own) {
+		lctx = context.WithoutCancel(ctx)
+	} else {
+		select {
+		case c.fallback <- struct{}{}:
+			defer func() { <-c.fallback }()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	m, l := b.run(lctx, own, degraded == len(own))
+	var p *flight.PanicError
+	if l.err != nil {
+		errors.As(l.err, &p)
+		b.release(ctx, own, c.backoffText(lctx, l.err))
+		for _, it := range own {
+			if it.d.grade(c.m.now(), b.o.maxStale) >= fallback {
+				b.put(it.k.id, c.serveStale(ctx, it.k.id, it.d, StaleLoadFailed))
+			} else {
+				b.fail(it.k.id, l.err)
+			}
+		}
+		return p
+	}
+	b.store(ctx, own, m, l)
+	return nil
+}
+
+// run runs the loader and prolongs the claims meanwhile.
+func (b *batch) run(ctx context.Context, own []*item, degraded bool) (map[string]any, loaded) {
+	c := b.c
+	ids := make([]string, len(own))
+	var claims []lease.Claim
+	for i, it := range own {
+		ids[i] = it.k.id
+		if it.token != "" {
+			claims = append(claims, lease.Claim{Key: it.k.rk, Token: it.token})
+		}
+	}
+	r := c.beginMany(ctx, ids, b.load, degraded)
+	tick := time.NewTicker(c.cfg.lease / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case l := <-r.done:
+			l = r.end(l)
+			m, _ := l.value.(map[string]any)
+			return m, l
+		case <-r.ctx.Done():
+			return nil, r.end(r.givenUp())
+		case <-c.m.ctx.Done():
+			r.cancel()
+			return nil, r.end(loaded{err: ErrClosed})
+		case <-tick.C:
+			if len(claims) > 0 {
+				octx, cancel := c.m.opMany(ctx, len(claims))
+				c.m.redis.ExtendMany(octx, claims, c.cfg.lease)
+				cancel()
+			}
+		}
+	}
+}
+
+// release gives the claims of a batch back.
+func (b *batch) release(ctx context.Context, own []*item, text string) {
+	var claims []lease.Claim
+	for _, it := range own {
+		if it.token != "" {
+			claims = append(claims, lease.Claim{Key: it.k.rk, Token: it.token})
+		}
+	}
+	if len(claims) == 0 {
+		return
+	}
+	octx, cancel := b.c.m.opMany(context.WithoutCancel(ctx), len(claims))
+	defer cancel()
+	b.c.m.redis.ReleaseMany(octx, claims, text, b.c.cfg.errorBackoff)
+}
+
+// store answers the loaded items and stores them under their claims. An
+// identifier that the loader did not return does not exist at the source; one
+// that it returned unasked is ignored.
+func (b *batch) store(ctx context.Context, own []*item, m map[string]any, l loaded) {
+	c := b.c
+	ttl, version, skip := l.info.get()
+	var (
+		filled []*item
+		writes []lease.Write
+		tokens []string
+		cands  []*cand
+		drop   []*item
+	)
+	for _, it := range own {
+		v, ok := m[it.k.id]
+		p := parcel{k: it.k, value: v, negative: !ok, ttl: c.cfg.ttl, load: l.took, version: version}
+		switch {
+		case !ok:
+			p.ttl, p.version = c.cfg.negativeTTL, 0
+			c.n.notFound.Add(1)
+		case ttl > 0:
+			p.ttl, p.exact = ttl, true
+		case b.o.ttl > 0:
+			p.ttl = b.o.ttl
+		}
+		b.put(it.k.id, answer{value: v, negative: !ok})
+		if it.token == "" {
+			continue
+		}
+		if ok && version == 0 && c.types.version != nil {
+			p.version = c.types.version(v)
+		}
+		if skip || p.ttl <= 0 {
+			drop = append(drop, it)
+			c.refused(ctx, b.single(it), FillUnwanted, nil)
+			continue
+		}
+		w, d, err := c.pack(p)
+		if err != nil {
+			drop = append(drop, it)
+			c.refused(ctx, b.single(it), packReason(err), err)
+			continue
+		}
+		filled, writes = append(filled, it), append(writes, w)
+		tokens, cands = append(tokens, it.token), append(cands, d)
+	}
+	b.release(ctx, drop, "")
+	b.fill(ctx, filled, writes, tokens, cands)
+}
+
+func packReason(err error) FillReason {
+	if errors.Is(err, ErrTooLarge) {
+		return FillTooLarge
+	}
+	return FillUnencodable
+}
+
+func (b *batch) fill(ctx context.Context, items []*item, writes []lease.Write, tokens []string, cands []*cand) {
+	if len(items) == 0 {
+		return
+	}
+	c := b.c
+	octx, cancel := c.m.opMany(context.WithoutCancel(ctx), len(items))
+	defer cancel()
+	for i, w := range c.m.redis.FillMany(octx, writes, tokens) {
+		it := items[i]
+		switch {
+		case w.Err != nil:
+			c.refused(ctx, b.single(it), FillFailed, c.m.done(ctx, c.m.topo.For(it.k.rk), w.Err))
+		case w.Outcome == lease.Refused:
+			c.refused(ctx, b.single(it), FillVoided, nil)
+		case w.Outcome == lease.Superseded:
+			c.refused(ctx, b.single(it), FillSuperseded, nil)
+		default:
+			c.n.fills.Add(1)
+			c.keep(it.k, w.Entry, cands[i], func() bool { return false })
+		}
+	}
+}
+
+// beginMany is [core.begin] for a batch.
+func (c *core) beginMany(ctx context.Context, ids []string, load func(context.Context, []string) (map[string]any, error), degraded bool) *running {
+	r := &running{c: c, began: c.m.now(), done: make(chan loaded, 1)}
+	r.event = LoadStartEvent{Namespace: c.ns, IDs: ids, Degraded: degraded}
+	limit := fmt.Errorf("%w: %d identifiers of %q after %v", ErrLoadTimeout, len(ids), c.ns, c.cfg.loadTimeout)
+	r.start(ctx, limit, func(ctx context.Context) (any, error) { return load(ctx, ids) })
+	return r
+}

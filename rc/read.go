@@ -1,0 +1,242 @@
+package rc
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fleetcache/fleetcache/internal/envelope"
+	"github.com/fleetcache/fleetcache/internal/lease"
+	"github.com/fleetcache/fleetcache/internal/near"
+)
+
+// reads shares reads of Redis that are in flight, by key. The first caller
+// sends and the others wait for it, each under its own context.
+type reads struct {
+	mu sync.Mutex // protects m
+	m  map[string]*read
+}
+
+type read struct {
+	done chan struct{}
+	// void reports that this process wrote the key after the read began: its
+	// result goes to those who wait, and is not kept.
+	void atomic.Bool
+
+	// Set before done is closed.
+	found  *cand
+	reason MissReason
+	err    error
+	// again reports that the one who sent gave up, or panicked: the others
+	// must ask for themselves.
+	again bool
+}
+
+// forget makes later readers of key send a read of their own.
+func (r *reads) forget(key string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rd := r.m[key]; rd != nil {
+		rd.void.Store(true)
+		delete(r.m, key)
+	}
+}
+
+// join returns the read of key in flight, or begins one.
+func (r *reads) join(key string) (rd *read, lead bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rd := r.m[key]; rd != nil {
+		return rd, false
+	}
+	rd = &read{done: make(chan struct{}), again: true}
+	if r.m == nil {
+		r.m = make(map[string]*read)
+	}
+	r.m[key] = rd
+	return rd, true
+}
+
+func (r *reads) end(key string, rd *read) {
+	r.mu.Lock()
+	if r.m[key] == rd {
+		delete(r.m, key)
+	}
+	r.mu.Unlock()
+	close(rd.done)
+}
+
+// find looks for a value: in memory, then in Redis. It returns nil if there
+// is none. With an error, which says that Redis could not be asked, it may
+// still return one from memory, unproven.
+func (c *core) find(ctx context.Context, k keyed) (*cand, MissReason, error) {
+	if c.m.closed.Load() {
+		return nil, 0, ErrClosed
+	}
+	held, proven := c.held(k)
+	if proven {
+		return held, 0, nil
+	}
+	d, reason, err := c.fetch(ctx, k)
+	if err != nil {
+		return held, MissUnavailable, err
+	}
+	return d, reason, nil
+}
+
+// held returns what memory holds for a key, and whether that is what Redis
+// holds.
+func (c *core) held(k keyed) (d *cand, proven bool) {
+	if c.index == nil {
+		return nil, false
+	}
+	e, ok := c.index.GetIfPresent(k.ik)
+	if !ok || e.Killed() {
+		return nil, false
+	}
+	d = new(cand)
+	*d = *e.Meta.(*cand)
+	d.source, d.entry = FromL1, e
+	now := c.m.now()
+	if now >= d.hard {
+		return nil, false
+	}
+	if c.m.table.Coherent(e, now) {
+		return d, true
+	}
+	d.unproven = true
+	return d, false
+}
+
+// fetch reads a value from Redis, together with whoever else wants it.
+func (c *core) fetch(ctx context.Context, k keyed) (*cand, MissReason, error) {
+	for {
+		rd, lead := c.reads.join(k.rk)
+		if !lead {
+			select {
+			case <-rd.done:
+			case <-ctx.Done():
+				return nil, 0, ctx.Err()
+			}
+			if rd.again {
+				continue
+			}
+			return rd.found, rd.reason, rd.err
+		}
+		c.send(ctx, k, rd)
+		return rd.found, rd.reason, rd.err
+	}
+}
+
+// send performs a read for all who wait for it.
+func (c *core) send(ctx context.Context, k keyed, rd *read) {
+	defer c.reads.end(k.rk, rd) // also if a codec panics: then again is true
+	if err := c.m.queue.settle(ctx, k.rk); err != nil {
+		rd.err = err
+		rd.again = ctx.Err() != nil
+		return
+	}
+	var v lease.Value
+	rd.err = c.m.do(ctx, k.rk, func(ctx context.Context) (err error) {
+		if c.index != nil {
+			v, err = c.m.redis.Read(ctx, k.rk)
+		} else {
+			v, err = c.m.redis.Peek(ctx, k.rk)
+		}
+		return err
+	})
+	if rd.err == nil {
+		rd.found, rd.reason = c.open(k, v)
+		c.keep(k, v.Entry, rd.found, func() bool { return rd.void.Load() })
+	}
+	// The end of the sender's own context is no answer to the others.
+	rd.again = rd.err != nil && ctx.Err() != nil
+}
+
+// open turns what was read into a candidate. One that only says what was seen
+// there (hard is 0) comes with the reason why it is of no use.
+func (c *core) open(k keyed, v lease.Value) (*cand, MissReason) {
+	if v.Raw == nil {
+		return nil, MissAbsent
+	}
+	d := &cand{source: FromL2, seen: lease.Seen(v.Raw)}
+	h, payload, err := envelope.Parse(v.Raw, k.rk)
+	switch {
+	case errors.Is(err, envelope.ErrNewer):
+		return d, MissNewer
+	case err != nil:
+		return d, MissCorrupt
+	case h.Codec != c.types.codecID:
+		return d, MissCodec
+	}
+	if d.negative = h.Negative; !d.negative {
+		if d.value, err = c.types.decode(payload); err != nil {
+			return d, MissCodec
+		}
+		if c.types.check != nil && c.types.check(d.value) != nil {
+			return d, MissInvalid
+		}
+	}
+	d.flagged = h.Stale
+	c.date(d, h, v)
+	return d, MissExpired
+}
+
+// date computes when a value stops to be what. Its age is what has gone of its
+// time to live by the server's clock; the clocks of those who stored it and
+// who read it do not matter. Times are counted from before the read was sent,
+// so they err to the early side.
+func (c *core) date(d *cand, h envelope.Header, v lease.Value) {
+	v.Left = min(v.Left, h.HardTTL) // see lease.Client.Read
+	age := h.HardTTL - v.Left
+	d.stored = v.At - int64(age)
+	d.soft = d.stored + int64(h.SoftTTL)
+	d.hard = v.At + int64(v.Left)
+	d.due = d.soft
+	if d.negative {
+		return
+	}
+	if f := c.cfg.earlyFraction; f > 0 {
+		d.due = d.stored + int64(f*float64(h.SoftTTL))
+	} else if early := earlyBy(h.LoadTime, c.cfg.earlyBeta); early > 0 {
+		d.due = d.soft - int64(early)
+	}
+}
+
+// keep puts a candidate in memory, if its entry is still alive and the value
+// is one that can be served. void is asked after it is there: a write of this
+// process that came before is seen by it, one that comes after finds the entry.
+func (c *core) keep(k keyed, e *near.Entry, d *cand, void func() bool) {
+	if e == nil {
+		return
+	}
+	if c.index == nil || d == nil || d.hard == 0 || d.flagged {
+		c.m.table.Release(e)
+		return
+	}
+	meta := *d
+	e.Value, e.Meta, e.Soft, e.Hard = d.value, &meta, d.soft, d.hard
+	if d.negative {
+		e.Value = absent{}
+	}
+	if !c.m.table.Publish(e, min(d.due, d.soft)) {
+		return
+	}
+	c.index.Set(k.ik, e)
+	if void() {
+		c.m.table.Evict(k.rk)
+		return
+	}
+	d.entry = e
+}
+
+// pause makes hits on an entry that is due for a refresh take the short way
+// for a while: a refresh that failed, or was left out, is not tried at once
+// with the next hit.
+func (c *core) pause(d *cand, for_ time.Duration) {
+	if d != nil && d.entry != nil {
+		c.m.table.Postpone(d.entry, min(c.m.now()+int64(for_), d.soft))
+	}
+}

@@ -1,0 +1,191 @@
+package rc
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// recovery keeps the invalidations that could not be delivered and sends them
+// when their node answers again. They are idempotent, so sending one that has
+// arrived after all does no harm but to cost a load.
+type recovery struct {
+	m     *Manager
+	limit int
+	poke  chan struct{}
+	n     atomic.Int32 // len(pending), for readers that only want to know whether there are any
+
+	queued, replayed, dropped, expired atomic.Uint64
+
+	mu      sync.Mutex // protects pending
+	pending map[string]invalidation
+}
+
+// invalidation is what is to be done to a key. The newest of a key wins, but a
+// purge is not weakened to a soft one.
+type invalidation struct {
+	c     *core
+	id    string
+	soft  bool
+	until int64 // then no value can be left that it would have to remove
+	seq   uint64
+}
+
+var invalidationSeq atomic.Uint64
+
+func newRecovery(m *Manager, limit int) *recovery {
+	return &recovery{m: m, limit: limit, poke: make(chan struct{}, 1), pending: map[string]invalidation{}}
+}
+
+// add keeps an invalidation and reports whether there was room.
+func (r *recovery) add(key string, inv invalidation) bool {
+	inv.seq = invalidationSeq.Add(1)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old, ok := r.pending[key]
+	if !ok && len(r.pending) >= r.limit {
+		r.dropped.Add(1)
+		return false
+	}
+	if ok {
+		inv.soft = inv.soft && old.soft
+		inv.until = max(inv.until, old.until)
+	}
+	r.pending[key] = inv
+	r.n.Store(int32(len(r.pending)))
+	r.queued.Add(1)
+	return true
+}
+
+// covered forgets the invalidation of a key, because a later write has
+// reached Redis. A soft one does not make up for a purge.
+func (r *recovery) covered(key string, soft bool) {
+	r.remove(key, func(inv invalidation) bool { return inv.soft || !soft })
+}
+
+func (r *recovery) remove(key string, if_ func(invalidation) bool) {
+	if r.n.Load() == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if inv, ok := r.pending[key]; ok && if_(inv) {
+		delete(r.pending, key)
+		r.n.Store(int32(len(r.pending)))
+	}
+}
+
+// settle delivers the invalidation of a key before the key is read: what
+// Redis holds may be what this process has replaced. It returns an error if
+// that is not possible.
+func (r *recovery) settle(ctx context.Context, key string) error {
+	if r.n.Load() == 0 {
+		return nil
+	}
+	r.mu.Lock()
+	inv, ok := r.pending[key]
+	r.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	return r.deliver(ctx, key, inv)
+}
+
+func (r *recovery) deliver(ctx context.Context, key string, inv invalidation) error {
+	err := inv.c.sendInvalidation(ctx, key, inv.soft)
+	if err != nil {
+		return err
+	}
+	r.remove(key, func(now invalidation) bool { return now.seq == inv.seq })
+	r.replayed.Add(1)
+	inv.c.g.forget(key)
+	r.m.table.Evict(key)
+	if o := r.m.opts.Observer; o != nil {
+		o.Invalidation(ctx, InvalidationEvent{Namespace: inv.c.ns, ID: inv.id, Verb: verb(inv.soft), Replay: true})
+	}
+	return nil
+}
+
+func verb(soft bool) string {
+	if soft {
+		return "Expire"
+	}
+	return "Delete"
+}
+
+// wake makes the queue be tried now. It does not block.
+func (r *recovery) wake() {
+	select {
+	case r.poke <- struct{}{}:
+	default:
+	}
+}
+
+// run tries the queue whenever a node answers again, and every heartbeat, until
+// the Manager closes.
+func (r *recovery) run() {
+	tick := time.NewTicker(r.m.opts.Heartbeat)
+	defer tick.Stop()
+	for {
+		select {
+		case <-r.m.ctx.Done():
+			return
+		case <-tick.C:
+		case <-r.poke:
+		}
+		if r.n.Load() > 0 {
+			_ = r.replay(r.m.ctx) // what is left is tried again
+		}
+	}
+}
+
+// replay tries each invalidation in the queue once, node by node as their
+// breakers allow, and returns the errors of those that are left.
+func (r *recovery) replay(ctx context.Context) error {
+	type item struct {
+		key string
+		inv invalidation
+	}
+	r.mu.Lock()
+	items := make([]item, 0, len(r.pending))
+	now := r.m.now()
+	for k, inv := range r.pending {
+		if now >= inv.until {
+			delete(r.pending, k)
+			r.expired.Add(1)
+			continue
+		}
+		items = append(items, item{k, inv})
+	}
+	r.n.Store(int32(len(r.pending)))
+	r.mu.Unlock()
+	var errs []error
+	for _, it := range items {
+		if err := r.deliver(ctx, it.key, it.inv); err != nil {
+			errs = append(errs, &InvalidationError{Key: it.key, Err: err})
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// last tries the queue once more, when the Manager closes, and says what is
+// left.
+func (r *recovery) last() error {
+	if r.n.Load() == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*r.m.opts.OpTimeout)
+	defer cancel()
+	return r.replay(ctx)
+}
+
+func (r *recovery) addTo(s *Stats) {
+	s.Queued, s.Replayed = r.queued.Load(), r.replayed.Load()
+	s.QueueDropped, s.QueueExpired = r.dropped.Load(), r.expired.Load()
+	s.QueueLen = int(r.n.Load())
+}
