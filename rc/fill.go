@@ -90,18 +90,13 @@ func (cl *claim) verify(ctx context.Context) {
 		w, token, err = cl.c.m.redis.Watch(ctx, cl.k.rk)
 		return err
 	})
-	if err != nil {
-		cl.watch.Store(nil) // asked again with the next tick
-		return
+	old := cl.watch.Swap(w) // nil after an error: asked again with the next tick
+	if old != nil {
+		cl.c.m.table.Release(old)
 	}
-	if token != cl.token {
+	if err == nil && token != cl.token {
 		cl.lose(ctx)
-		if w != nil {
-			cl.c.m.table.Release(w)
-		}
-		return
 	}
-	cl.watch.Store(w)
 }
 
 func (cl *claim) prolong(ctx context.Context) {

@@ -147,8 +147,11 @@ func (c *core) share(ctx context.Context, j job) (answer, error) {
 }
 
 // refreshBehind loads a value again in the background, unless that is being
-// done already.
+// done already, or was found not to work a moment ago.
 func (c *core) refreshBehind(ctx context.Context, j job, d *cand) {
+	if c.paused(d) {
+		return
+	}
 	select {
 	case c.m.refreshes <- struct{}{}:
 	default:

@@ -118,7 +118,7 @@ func dial(ctx context.Context, opt rueidis.ClientOption) (rueidis.Client, error)
 }
 
 func (m *Manager) start(ctx context.Context, topo *atomic.Pointer[topology.Watcher]) error {
-	ctx, cancel := context.WithTimeout(ctx, m.opts.DialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, max(5*time.Second, 2*m.opts.DialTimeout))
 	defer cancel()
 	if err := m.checkServer(ctx); err != nil {
 		return err

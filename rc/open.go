@@ -24,8 +24,8 @@ import (
 // addresses are members of one cluster, or Sentinels. valkey:// and valkeys://
 // mean the same as redis:// and rediss://.
 //
-// It blocks until every primary has answered once, or ctx ends, or
-// Options.DialTimeout is over, and fails if none can be reached, if the server
+// It blocks until every primary has answered once, or ctx ends, or 5 seconds
+// or twice Options.DialTimeout are over, whichever is more, and fails if none can be reached, if the server
 // is older than Redis 7.0, or if it refuses what the library needs. ctx has no
 // influence on the Manager afterwards.
 func Open(ctx context.Context, url string, opts Options) (*Manager, error) {

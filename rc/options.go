@@ -10,7 +10,7 @@ import (
 
 // Defaults of [Options].
 const (
-	DefaultDialTimeout      = 5 * time.Second
+	DefaultDialTimeout      = 2 * time.Second
 	DefaultOpTimeout        = 250 * time.Millisecond
 	DefaultHeartbeat        = 500 * time.Millisecond
 	DefaultMaxStaleness     = 2 * time.Second
@@ -37,7 +37,9 @@ type Options struct {
 	// master_set parameter.
 	MasterSet string
 
-	// DialTimeout bounds making a connection. Defaults to 5s.
+	// DialTimeout bounds making a connection. An operation that finds a
+	// connection being made for another one may wait for that long, in place
+	// of OpTimeout. Defaults to 2s.
 	DialTimeout time.Duration
 	// OpTimeout bounds each operation on Redis. Larger rides out a slow
 	// server; smaller sends callers to their loaders sooner. Defaults to

@@ -232,11 +232,18 @@ func (c *core) keep(k keyed, e *near.Entry, d *cand, void func() bool) {
 	d.entry = e
 }
 
-// pause makes hits on an entry that is due for a refresh take the short way
-// for a while: a refresh that failed, or was left out, is not tried at once
-// with the next hit.
-func (c *core) pause(d *cand, for_ time.Duration) {
+// pause holds the refresh of a value back for a while: one that failed, or was
+// left out, is not tried again with the next hit. Hits on a value that is
+// still fresh take the short way meanwhile.
+func (c *core) pause(d *cand, wait time.Duration) {
 	if d != nil && d.entry != nil {
-		c.m.table.Postpone(d.entry, min(c.m.now()+int64(for_), d.soft))
+		until := c.m.now() + int64(wait)
+		d.entry.Hold.Store(until)
+		c.m.table.Postpone(d.entry, min(until, d.soft))
 	}
+}
+
+// paused reports whether the refresh of a value is held back.
+func (c *core) paused(d *cand) bool {
+	return d.entry != nil && c.m.now() < d.entry.Hold.Load()
 }

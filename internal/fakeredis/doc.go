@@ -25,8 +25,10 @@
 //
 // Only database 0. No persistence, replication, eviction, cluster, ACL or
 // CONFIG. Tracking has no REDIRECT. ZADD pushes even when it sets a score that
-// was already there. ZRANGE WITHSCORES answers a flat list in RESP3, too. Lua has no bit, struct or cmsgpack library, and its
-// integers lose digits beyond 2^53. Field expiry (HEXPIRE) is refused, as it is
-// by Redis 7. A key expires, and is announced, at its deadline: real servers
-// may be seconds late, so nobody should take this promptness for a promise.
+// was already there. ZRANGE WITHSCORES answers a flat list in RESP3, too. Lua
+// has no bit, struct or cmsgpack library, and its integers lose digits beyond
+// 2^53. Field expiry (HEXPIRE) is refused, as it is by Redis 7. WAIT answers 0
+// at once. A script that fails ends with the right error code, but its line may
+// differ. A key expires, and is announced, at its deadline: real servers may be
+// seconds late, so nobody should take this promptness for a promise.
 package fakeredis

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
+	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -381,6 +383,11 @@ func FuzzRequest(f *testing.F) {
 			t.Fatal(err)
 		}
 		c.Write(in)
+		c.(*conn).out.closeWrite()
+		c.SetReadDeadline(time.Now().Add(100 * time.Millisecond)) // a blocking command ends only with Close
+		if _, err := io.ReadAll(c); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("read: %v", err)
+		}
 		c.Close()
 		if got := do(t, s, "PING"); got != "PONG" {
 			t.Errorf("PING = %v", got)

@@ -138,22 +138,15 @@ func (g *Group) Do(ctx context.Context, key string, fn func(context.Context, *Ca
 }
 
 // Start begins a call for key in the background if there is none, and reports
-// whether it did. done, if not nil, gets the outcome.
+// whether it did. done is called with the outcome, before Close returns.
 func (g *Group) Start(ctx context.Context, key string, fn func(context.Context, *Call) (any, error), done func(any, error)) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.currentLocked(key) != nil {
 		return false
 	}
-	c, ch := g.startLocked(ctx, key, fn)
+	c, _ := g.startLocked(ctx, key, fn, done)
 	c.finishing = true
-	go func() { // ends with the call, which ends with its context
-		r := <-ch
-		if done != nil {
-			o := r.Val.(outcome)
-			done(o.value, o.err)
-		}
-	}()
 	return true
 }
 
@@ -195,7 +188,7 @@ func (g *Group) join(ctx context.Context, key string, fn func(context.Context, *
 		// and singleflight forget a key in the same critical section.
 		return c, g.sf.DoChan(key, nil), true
 	}
-	c, ch := g.startLocked(ctx, key, fn)
+	c, ch := g.startLocked(ctx, key, fn, nil)
 	c.waiters++
 	return c, ch, false
 }
@@ -213,7 +206,7 @@ func (g *Group) currentLocked(key string) *Call {
 	return c
 }
 
-func (g *Group) startLocked(ctx context.Context, key string, fn func(context.Context, *Call) (any, error)) (*Call, <-chan singleflight.Result) {
+func (g *Group) startLocked(ctx context.Context, key string, fn func(context.Context, *Call) (any, error), done func(any, error)) (*Call, <-chan singleflight.Result) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	c := &Call{g: g, key: key, cancel: cancel}
 	if g.calls == nil {
@@ -234,6 +227,9 @@ func (g *Group) startLocked(ctx context.Context, key string, fn func(context.Con
 		g.detachLocked(c)
 		delete(g.running, c)
 		g.mu.Unlock()
+		if done != nil {
+			done(o.value, o.err)
+		}
 		return o, nil
 	})
 }

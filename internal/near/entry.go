@@ -25,6 +25,9 @@ type Entry struct {
 	Soft, Hard int64
 	// Meta is what else the owner wants to remember of the value.
 	Meta any
+	// Hold is the owner's note until when not to bother about the entry's
+	// renewal. Unlike the rest it may change at any time.
+	Hold atomic.Int64
 
 	key   string
 	reply *byte         // first byte of the reply it was made of; nil once claimed
