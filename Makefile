@@ -1,0 +1,45 @@
+# Every target loops over the modules of the repository: none of them is part
+# of another's build, so that users of the library do not pay for benchmarks,
+# examples or test harnesses.
+MODULES := . bench examples
+
+# RC_REQUIRE_REDIS=1 turns the skip of a suite without its server into a
+# failure; CI sets it.
+GOTEST ?= go test -race -timeout 600s
+
+.PHONY: test lint fuzz tidy bench-hit mutants quickstart
+
+## test: all tests of all modules, with the race detector
+test:
+	@for m in $(MODULES); do echo "== $$m"; (cd $$m && $(GOTEST) ./...) || exit 1; done
+
+## lint: formatting, vet, and modules in order
+lint:
+	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "gofmt: $$bad"; exit 1; fi
+	@for m in $(MODULES); do echo "== $$m"; (cd $$m && go vet ./... && go mod tidy -diff) || exit 1; done
+	GOARCH=386 go vet ./...
+
+## fuzz: each fuzz target for FUZZTIME
+FUZZTIME ?= 20s
+fuzz:
+	@for p in $$(go list ./...); do \
+	  for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	    echo "== $$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+	  done; \
+	done
+
+## tidy: go mod tidy in every module
+tidy:
+	@for m in $(MODULES); do (cd $$m && go mod tidy) || exit 1; done
+
+## bench-hit: the hit path, the hit in Redis and the miss, against peers in one run
+bench-hit:
+	go run -C bench ./cmd/hit
+
+## mutants: break each mechanism on purpose and see its test fail
+mutants:
+	go run ./internal/mutate
+
+## quickstart: the example, on the in-process Redis
+quickstart:
+	go run -C examples ./quickstart
