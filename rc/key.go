@@ -29,6 +29,12 @@ func BuildKey(k Key) (string, error) { return key.Build(key.Key(k)) }
 // BuildPattern returns a glob pattern, as SCAN takes it, for keys. ID is the
 // pattern of the identifier ('*', '?' and '[…]' match; escape a literal with
 // [EscapeGlob]); empty or "*" is the whole namespace. All else is literal.
+// With Params, only keys with exactly these match. Without, an ID that ends in
+// '*' finds identifiers with any parameters and with none ("user:*"), and other
+// IDs are for keys without parameters ("user:?"), though a '*' before their end
+// may reach into the hash of parameters: "*b" finds those that end in b, too.
+// IDs of more than 512 bytes are found by "*" and in full only, and '?' and
+// '[…]' do not stand for '{', '}' or '%', which a key holds as three bytes.
 func BuildPattern(k Key) (string, error) { return key.Pattern(key.Key(k)) }
 
 // EscapeGlob returns the pattern that matches exactly s.

@@ -4,20 +4,18 @@
 // A key is
 //
 //	<prefix>:<version>:<namespace>:{<identifier>}
-//	<prefix>:<version>:<namespace>:{<identifier>:<hash of the parameters>}
+//	<prefix>:<version>:<namespace>:{<identifier>%P<hash of the parameters>}
 //
-// What is between the braces is the hash tag: it alone decides the cluster
-// slot, so a key with a suffix behind the braces, as the lease has, lives in
-// the slot of the value.
+// The hash is 32 lower-case hex digits. What is between the braces is the hash
+// tag: it alone decides the cluster slot, so a key with a suffix behind the
+// braces, as the lease has, lives in the slot of the value.
 //
 // Two different (namespace, identifier, parameters) never build the same key.
 // Identifiers are arbitrary bytes; for that promise a few are stored in another
 // form:
 //
-//   - "{", "}" and "%" become "%7B", "%7D" and "%25".
-//   - In an identifier without parameters that ends in a colon and 32 lower-case
-//     hex digits, that colon becomes "%3A". Else "list:" plus such digits could
-//     be the key of "list" with parameters.
+//   - "{", "}" and "%" become "%7B", "%7D" and "%25". So no byte of an identifier
+//     can be taken for the "%P" in front of the hash.
 //   - An identifier of more than 512 bytes becomes "%L" and its SHA-256 in hex.
 //     No other identifier is stored with a "%L".
 package key

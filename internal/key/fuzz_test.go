@@ -36,8 +36,9 @@ func fuzzParams(kind byte, text string, n int64) []any {
 // from is.
 func FuzzBuild(f *testing.F) {
 	f.Add("n", "x", byte(0), "", int64(0), "n", "x", byte(1), "", int64(0))
-	f.Add("n", "x:"+limit10, byte(0), "", int64(0), "n", "x", byte(3), "", int64(10))
-	f.Add("n", "x:"+hex32, byte(0), "", int64(0), "n", "x%3A"+hex32, byte(0), "", int64(0))
+	f.Add("n", "x%P"+limit10, byte(0), "", int64(0), "n", "x", byte(3), "", int64(10))
+	f.Add("n", "x%P"+hex32, byte(0), "", int64(0), "n", "x%25P"+hex32, byte(0), "", int64(0))
+	f.Add("n", "x%", byte(3), "", int64(0), "n", "x", byte(3), "", int64(0))
 	f.Add("n", "{", byte(0), "", int64(0), "n", "%7B", byte(0), "", int64(0))
 	f.Add("n", strings.Repeat("x", 600), byte(0), "", int64(0), "n", "%L", byte(2), "", int64(0))
 	f.Add("a", "b", byte(5), "\x00", int64(-1), "a", "b", byte(7), "\x00", int64(0))
@@ -112,43 +113,71 @@ func FuzzPattern(f *testing.F) {
 	f.Add("x", "y", 1)
 	f.Add("a*b", "axb", 1)
 	f.Add(`[a]\`, "a", 0)
-	f.Add("x:"+hex32, "x%3A"+hex32, 2)
+	f.Add("x%P"+limit10, "x", 2)
+	f.Add("x%25P"+limit10, "x%P"+limit10, 2)
 	f.Add("{}%", "%7B", 2)
+	f.Add("x??"+limit10, "x", 1)
 	f.Add(strings.Repeat("?", 600), strings.Repeat("x", 600), 3)
 	f.Fuzz(func(t *testing.T, id, other string, cut int) {
-		k, err := Build(Key{Namespace: "n", ID: id})
-		if err != nil {
+		limit := []any{"limit", 10}
+		allParams := [][]any{nil, limit, {"a", other}}
+		if id == "" || len(id)+len(other) > 1<<18 {
 			return
 		}
-		p, err := Pattern(Key{Namespace: "n", ID: EscapeGlob(id)})
-		if err != nil || !MatchGlob(p, k) {
-			t.Fatalf("Pattern of %q is %q, %v: does not match %q", id, p, err, k)
-		}
-		if o, err := Build(Key{Namespace: "n", ID: other}); err == nil && MatchGlob(p, o) != (id == other) {
-			t.Errorf("Pattern %q of %q matches %q: %v", p, id, o, MatchGlob(p, o))
-		}
-		for _, params := range [][]any{{"a", other}, {"limit", 10}} {
-			if o, err := Build(Key{Namespace: "n", ID: other, Params: params}); err == nil && MatchGlob(p, o) {
-				t.Errorf("Pattern %q of %q matches %q with parameters", p, id, o)
-			}
-		}
-		// A literal beginning and a star must find the identifier.
-		cut = min(max(cut, 0), len(id))
-		if len(id) <= MaxID {
-			all, err := Patterns(Key{Namespace: "n", ID: EscapeGlob(id[:cut]) + "*"})
-			if err != nil || !matchAny(all, k) {
-				t.Errorf("Patterns of %q and a star = %q, %v: do not find %q", id[:cut], all, err, k)
-			}
-		}
-		// Whatever the caller's pattern is, it stays within its namespace.
-		if all, err := Patterns(Key{Namespace: "n", ID: id}); err == nil {
-			for _, o := range []string{"cache:v1:m:{x}", "cache:v1:n:{x}:l", "cache:v2:n:{x}", k + LeaseSuffix} {
-				if matchAny(all, o) {
-					t.Errorf("Patterns of %q = %q match %q", id, all, o)
+		for _, mine := range allParams {
+			k := mustBuild(t, Key{Namespace: "n", ID: id, Params: mine})
+			p := mustPattern(t, Key{Namespace: "n", ID: EscapeGlob(id), Params: mine})
+			for _, params := range allParams {
+				for _, o := range []string{id, other} {
+					o, err := Build(Key{Namespace: "n", ID: o, Params: params})
+					if err == nil && MatchGlob(p, o) != (o == k) {
+						t.Errorf("Pattern %q of %q with %v matches %q: %v", p, id, mine, o, MatchGlob(p, o))
+					}
 				}
 			}
+			// A literal beginning and a star find the identifier, whatever params.
+			cut = min(max(cut, 0), len(id))
+			if p := mustPattern(t, Key{Namespace: "n", ID: EscapeGlob(id[:cut]) + "*"}); len(id) <= MaxID && !MatchGlob(p, k) {
+				t.Errorf("Pattern %q of %q and a star does not match %q", p, id[:cut], k)
+			}
 		}
+		checkAnyPattern(t, id, other, limit)
 	})
+}
+
+// checkAnyPattern checks what holds for every pattern, the caller's glob may be
+// what it likes: it stays within its namespace, and within its params if it has
+// any.
+func checkAnyPattern(t *testing.T, glob, id string, params []any) {
+	t.Helper()
+	all, err := Pattern(Key{Namespace: "n", ID: glob})
+	if err != nil {
+		return
+	}
+	for _, o := range []string{"cache:v1:m:{x}", "cache:v1:n:{x}:l", "cache:v2:n:{x}"} {
+		if MatchGlob(all, o) {
+			t.Errorf("Pattern of %q = %q matches %q", glob, all, o)
+		}
+	}
+	with := mustPattern(t, Key{Namespace: "n", ID: glob, Params: params})
+	for _, id := range []string{"x", id, glob, glob + "%P" + limit10} {
+		if id == "" {
+			continue
+		}
+		k := mustBuild(t, Key{Namespace: "n", ID: id})
+		if MatchGlob(with, k) || MatchGlob(all, k+LeaseSuffix) {
+			t.Errorf("Pattern of %q with params matches %q, or %q its lease", glob, k, all)
+		}
+		other := mustBuild(t, Key{Namespace: "n", ID: id, Params: []any{"other", id}})
+		if MatchGlob(with, other) {
+			t.Errorf("Pattern of %q with params matches %q with others", glob, other)
+		}
+		// These params neither add to nor take from what the glob finds.
+		own := mustBuild(t, Key{Namespace: "n", ID: id, Params: params})
+		if MatchGlob(with, own) != MatchGlob(all, k) {
+			t.Errorf("Pattern of %q matches %q: %v, and with params %q: %v", glob, k, MatchGlob(all, k), own, MatchGlob(with, own))
+		}
+	}
 }
 
 // FuzzHashParams checks that parameters of one type are equal if and only if

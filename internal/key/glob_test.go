@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// MatchGlob was compared with SCAN of Redis 7.0.15 and Valkey 8.0.1 on two million
-// random pairs of such bytes; the table keeps the odd cases.
+// MatchGlob was compared with SCAN of Redis 7.0.15 and Valkey 8.0.1 on two
+// million random pairs of such bytes; the table keeps the odd cases.
 func TestMatchGlob(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

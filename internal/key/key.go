@@ -109,13 +109,15 @@ func (s Space) KeyParams(id string, h ParamHash) string {
 	if id == "" {
 		return ""
 	}
-	// The room that almost all identifiers need; an escaped one grows the slice.
-	size := len(s.head) + min(len(id), MaxID) + len("%3A}") + 1 + 2*len(h)
-	b := make([]byte, 0, size+2*countEscapes(id))
-	b = append(b, s.head...)
-	b = appendID(b, id, !h.IsZero())
+	size := len(s.head) + storedLen(id) + len("}")
 	if !h.IsZero() {
-		b = append(b, ':')
+		size += len(paramMark) + hex.EncodedLen(len(h))
+	}
+	b := make([]byte, 0, size)
+	b = append(b, s.head...)
+	b = appendID(b, id)
+	if !h.IsZero() {
+		b = append(b, paramMark...)
 		b = hex.AppendEncode(b, h[:])
 	}
 	b = append(b, '}')
@@ -123,26 +125,35 @@ func (s Space) KeyParams(id string, h ParamHash) string {
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
+// No identifier can forge a mark: its own percent signs are stored as "%25".
 const (
-	longMark  = "%L"  // in front of the hash of a long identifier
-	colonMark = "%3A" // the colon that could be mistaken for that of parameters
+	longMark  = "%L" // in front of the hash of a long identifier
+	paramMark = "%P" // in front of the hash of parameters
 )
 
 // appendID appends the stored form of a non-empty identifier.
-func appendID(b []byte, id string, params bool) []byte {
+func appendID(b []byte, id string) []byte {
 	if len(id) > MaxID {
 		h := sha256.New()
 		io.WriteString(h, id)
 		var sum [sha256.Size]byte
 		return hex.AppendEncode(append(b, longMark...), h.Sum(sum[:0]))
 	}
-	if !params && endsLikeParams(id) {
-		colon := len(id) - hashTail
-		b = appendEscaped(b, id[:colon])
-		b = append(b, colonMark...)
-		return append(b, id[colon+1:]...)
-	}
 	return appendEscaped(b, id)
+}
+
+// storedLen returns how many bytes appendID appends.
+func storedLen(id string) int {
+	if len(id) > MaxID {
+		return len(longMark) + hex.EncodedLen(sha256.Size)
+	}
+	n := len(id)
+	for i := range len(id) {
+		if c := id[i]; c == '{' || c == '}' || c == '%' {
+			n += len("%25") - 1
+		}
+	}
+	return n
 }
 
 // escapes are the bytes that appendEscaped replaces: the braces would end or
@@ -171,38 +182,6 @@ func escapeOf(c byte) string {
 	}
 	return "%25"
 }
-
-func countEscapes(id string) int {
-	if len(id) > MaxID {
-		return 0
-	}
-	n := 0
-	for i := range len(id) {
-		if c := id[i]; c == '{' || c == '}' || c == '%' {
-			n++
-		}
-	}
-	return n
-}
-
-// hashTail is the length of a colon and a hash in hex.
-const hashTail = 1 + 2*len(ParamHash{})
-
-// endsLikeParams reports whether id ends as the identifier of a key with
-// parameters does.
-func endsLikeParams(id string) bool {
-	if len(id) < hashTail || id[len(id)-hashTail] != ':' {
-		return false
-	}
-	for i := len(id) - hashTail + 1; i < len(id); i++ {
-		if !isHex(id[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func isHex(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' }
 
 // checkName checks a prefix, version or namespace. None of the bytes it allows
 // is special in a glob pattern or a hash tag.

@@ -1,6 +1,7 @@
 package key
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -11,64 +12,53 @@ import (
 // [EscapeGlob] for an identifier that is meant literally. An empty ID means "*".
 // A key of a lease never matches.
 //
-// With Params, only keys with exactly these parameters match. Without, the ID
-// is matched against identifiers, and for keys with parameters against the
-// identifier followed by a colon and the hash: "*" matches all keys of the
-// namespace, and "list:*" also those of the identifier "list" with any
-// parameters. An ID without wildcards matches one key, the one that [Build]
-// returns for it.
+// With Params, a key matches if it has exactly these parameters and the ID
+// matches its identifier.
+//
+// Without Params, a key without parameters matches if the ID matches its
+// identifier. A key with parameters matches if the ID matches its identifier
+// followed by the 34 bytes "%P" and hash, of which only a wildcard can match the
+// "%". That is:
+//
+//   - An ID that ends in "*" finds the identifiers it matches with and without
+//     parameters: "*" all keys of the namespace, "user:*" those of "user:1" and
+//     of "user:1" with any parameters. No pattern finds one identifier with any
+//     parameters and nothing else: "list*" finds "lists" too.
+//   - An ID without wildcards matches one key, the one that [Build] returns for
+//     it.
+//   - Any other ID is for keys without parameters. "user:?" matches no others,
+//     nor does any ID without "*" of fewer than 35 elements. But a "*" before
+//     the end, or as many "?", may reach into a hash: "*b" also matches the keys
+//     with parameters whose hash ends in b.
 //
 // Identifiers are matched in the form in which they are stored. An ID may name
 // the bytes "{", "}" and "%" like any others, but a wildcard "?" or "[...]"
 // stands for one of the three bytes they are stored as. Identifiers above
-// [MaxID] bytes are found by "*" and by an ID without wildcards only. And an
-// identifier like "user:0123456789abcdef0123456789abcdef", which is stored with
-// another colon, is not found by "user:*": for that, and for every purpose where
-// all keys must be found, use [Patterns].
+// [MaxID] bytes are found by "*" and by an ID without wildcards only.
 //
 // The error wraps [ErrInvalid], also for a class without an end, and for one
 // that names a byte that is stored as three.
 func Pattern(k Key) (string, error) {
-	all, err := Patterns(k)
+	s, err := NewSpace(k.Prefix, k.Version, k.Namespace)
 	if err != nil {
 		return "", err
 	}
-	return all[0], nil
-}
-
-// Patterns is like [Pattern], but returns one or two patterns that together
-// find all the identifiers the ID matches: the second one finds those that end
-// in a colon and 32 hex digits, the colon of which is stored as "%3A". A key may
-// match both.
-func Patterns(k Key) ([]string, error) {
-	s, err := NewSpace(k.Prefix, k.Version, k.Namespace)
-	if err != nil {
-		return nil, err
-	}
 	h, err := HashParams(k.Params)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	id := k.ID
-	if id == "" {
-		id = "*"
-	}
-	tokens, err := parseGlob(id)
+	tokens, err := parseGlob(cmp.Or(k.ID, "*"))
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	if lit, ok := literal(tokens); ok {
-		return []string{EscapeGlob(s.KeyParams(lit, h))}, nil
+		return EscapeGlob(s.KeyParams(lit, h)), nil
 	}
 	tail := "}"
 	if !h.IsZero() {
-		tail = ":" + hex.EncodeToString(h[:]) + "}"
+		tail = paramMark + hex.EncodeToString(h[:]) + "}"
 	}
-	patterns := []string{s.head + join(tokens, -1) + tail}
-	if colon := markedColon(tokens); h.IsZero() && colon >= 0 {
-		patterns = append(patterns, s.head+join(tokens, colon)+tail)
-	}
-	return patterns, nil
+	return s.head + join(tokens) + tail, nil
 }
 
 // token is one element of a glob pattern.
@@ -123,14 +113,11 @@ func literal(tokens []token) (string, bool) {
 	return string(b), true
 }
 
-// join returns the pattern for the stored form. The token at index colon, if
-// there is one, is a colon that is stored as colonMark.
-func join(tokens []token, colon int) string {
+// join returns the pattern for the stored form.
+func join(tokens []token) string {
 	var b []byte
-	for i, t := range tokens {
+	for _, t := range tokens {
 		switch {
-		case i == colon:
-			b = append(b, colonMark...)
 		case t.kind != 'c':
 			b = append(b, t.text...)
 		case strings.IndexByte(escapes, t.lit) >= 0:
@@ -140,27 +127,4 @@ func join(tokens []token, colon int) string {
 		}
 	}
 	return string(b)
-}
-
-// markedColon returns the index of the colon that may be the one in front of 32
-// hex digits at the end of an identifier, or -1. It can only be the last one:
-// hex digits contain no colon.
-func markedColon(tokens []token) int {
-	least, star := 0, false
-	for i := len(tokens) - 1; i >= 0; i-- {
-		switch t := tokens[i]; {
-		case t.kind == '*':
-			star = true
-		case t.kind == 'c' && t.lit == ':':
-			if least == hashTail-1 || star && least < hashTail-1 {
-				return i
-			}
-			return -1
-		case t.kind == 'c' && !isHex(t.lit):
-			return -1
-		default:
-			least++
-		}
-	}
-	return -1
 }

@@ -1,67 +1,60 @@
 package key
 
 import (
+	"encoding/hex"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
 )
 
+func mustPattern(t testing.TB, k Key) string {
+	t.Helper()
+	p, err := Pattern(k)
+	if err != nil {
+		t.Fatalf("Pattern(%+v) = %v", k, err)
+	}
+	return p
+}
+
 func TestPattern(t *testing.T) {
 	t.Parallel()
 	const head = "cache:v1:n:{"
+	limit := []any{"limit", 10}
 	long := strings.Repeat("x", MaxID+1)
 	tests := map[string]struct {
 		id     string
 		params []any
-		want   []string // without head
+		want   string // without head
 	}{
-		"whole namespace": {"", nil, []string{"*}"}},
-		"star":            {"*", nil, []string{"*}"}},
-		"literal":         {"42", nil, []string{"42}"}},
-		"wildcards":       {"u?[a-c]*", nil, []string{"u?[a-c]*}"}},
-		"escaped glob":    {`\*\?\[\]\\\a`, nil, []string{`\*\?\[\]\\a}`}},
-		"escaped, star":   {`\*\?\[\]\\\a*`, nil, []string{`\*\?\[\]\\a*}`}},
-		"braces":          {"{%}", nil, []string{"%7B%25%7D}"}},
-		"braces and star": {`{\%}*`, nil, []string{"%7B%25%7D*}"}},
-		"backslash last":  {`*\`, nil, []string{`*\\}`}},
-		"class and brace": {`[\]a]{*`, nil, []string{`[\]a]%7B*}`}},
-		"like params":     {"x:" + hex32, nil, []string{"x%3A" + hex32 + "}"}},
-		"too long":        {long, nil, []string{"%L" + longHash(long) + "}"}},
-		"long, escapes":   {strings.Repeat(`\x`, MaxID), nil, []string{long[1:] + "}"}},
+		"whole namespace": {"", nil, "*}"},
+		"star":            {"*", nil, "*}"},
+		"literal":         {"42", nil, "42}"},
+		"wildcards":       {"u?[a-c]*", nil, "u?[a-c]*}"},
+		"colon and star":  {"user:*", nil, "user:*}"},
+		"escaped glob":    {`\*\?\[\]\\\a`, nil, `\*\?\[\]\\a}`},
+		"escaped, star":   {`\*\?\[\]\\\a*`, nil, `\*\?\[\]\\a*}`},
+		"braces":          {"{%}", nil, "%7B%25%7D}"},
+		"braces and star": {`{\%}*`, nil, "%7B%25%7D*}"},
+		"backslash last":  {`*\`, nil, `*\\}`},
+		"class and brace": {`[\]a]{*`, nil, `[\]a]%7B*}`},
+		"like params":     {"x%P" + hex32, nil, "x%25P" + hex32 + "}"},
+		"star, mark":      {"*%P" + hex32, nil, "*%25P" + hex32 + "}"},
+		"too long":        {long, nil, "%L" + longHash(long) + "}"},
+		"long, escapes":   {strings.Repeat(`\x`, MaxID), nil, long[1:] + "}"},
 
-		"params":              {"list", []any{"limit", 10}, []string{"list:" + limit10 + "}"}},
-		"params, glob":        {"l*", []any{"limit", 10}, []string{"l*:" + limit10 + "}"}},
-		"params, all":         {"", []any{"limit", 10}, []string{"*:" + limit10 + "}"}},
-		"params, colon":       {"l:*", []any{"limit", 10}, []string{"l:*:" + limit10 + "}"}},
-		"params, like params": {"x:" + hex32, []any{"limit", 10}, []string{"x:" + hex32 + ":" + limit10 + "}"}},
-
-		"colon and star":       {"user:*", nil, []string{"user:*}", "user%3A*}"}},
-		"last colon":           {"a:b:*", nil, []string{"a:b:*}", "a:b%3A*}"}},
-		"star, colon, star":    {"*:*", nil, []string{"*:*}", "*%3A*}"}},
-		"escaped colon":        {`a\:*`, nil, []string{"a:*}", "a%3A*}"}},
-		"hex behind":           {"a:*09af", nil, []string{"a:*09af}", "a%3A*09af}"}},
-		"no hex behind":        {"a:*g", nil, []string{"a:*g}"}},
-		"upper case behind":    {"a:A*", nil, []string{"a:A*}"}},
-		"32 of any":            {"a:" + strings.Repeat("?", 32), nil, []string{"a:" + strings.Repeat("?", 32) + "}", "a%3A" + strings.Repeat("?", 32) + "}"}},
-		"31 of any":            {"a:" + strings.Repeat("?", 31), nil, []string{"a:" + strings.Repeat("?", 31) + "}"}},
-		"33 of any":            {"a:" + strings.Repeat("?", 33), nil, []string{"a:" + strings.Repeat("?", 33) + "}"}},
-		"33 of any, star":      {"a:*" + strings.Repeat("?", 33), nil, []string{"a:*" + strings.Repeat("?", 33) + "}"}},
-		"hash behind wildcard": {"*:" + hex32, nil, []string{"*:" + hex32 + "}", "*%3A" + hex32 + "}"}},
+		"params":              {"list", limit, "list%P" + limit10 + "}"},
+		"params, glob":        {"l*", limit, "l*%P" + limit10 + "}"},
+		"params, all":         {"", limit, "*%P" + limit10 + "}"},
+		"params, too long":    {long, limit, "%L" + longHash(long) + "%P" + limit10 + "}"},
+		"params, like params": {"x%P" + hex32, limit, "x%25P" + hex32 + "%P" + limit10 + "}"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			want := slices.Clone(tt.want)
-			for i := range want {
-				want[i] = head + want[i]
-			}
-			k := Key{Namespace: "n", ID: tt.id, Params: tt.params}
-			if got, err := Patterns(k); err != nil || !slices.Equal(got, want) {
-				t.Errorf("Patterns = %q, %v, want %q", got, err, want)
-			}
-			if got, err := Pattern(k); err != nil || got != want[0] {
-				t.Errorf("Pattern = %q, %v, want %q", got, err, want[0])
+			got, err := Pattern(Key{Namespace: "n", ID: tt.id, Params: tt.params})
+			if want := head + tt.want; err != nil || got != want {
+				t.Errorf("Pattern = %q, %v, want %q", got, err, want)
 			}
 		})
 	}
@@ -90,39 +83,90 @@ func TestPatternErrors(t *testing.T) {
 	}
 }
 
-// What a pattern says of an identifier, its patterns say of the key.
-func TestPatternsFindKeys(t *testing.T) {
+// TestPatternParams asserts what the doc of Pattern says of parameters.
+func TestPatternParams(t *testing.T) {
+	t.Parallel()
+	limit := []any{"limit", 10} // limit10 ends in "c"
+	tests := map[string]struct {
+		id      string
+		params  []any
+		yes, no []Key // without the namespace
+	}{
+		"star at the end": {"user:*", nil,
+			[]Key{{ID: "user:1"}, {ID: "user:1", Params: limit}, {ID: "user:"}, {ID: "user:" + hex32}, {ID: "user:{"}},
+			[]Key{{ID: "user"}, {ID: "user", Params: limit}, {ID: "users:1"}}},
+		"all": {"", nil,
+			[]Key{{ID: "a"}, {ID: "a", Params: limit}, {ID: strings.Repeat("x", 600), Params: limit}}, nil},
+		"question mark at the end": {"user:?", nil,
+			[]Key{{ID: "user:1"}},
+			[]Key{{ID: "user:1", Params: limit}, {ID: "user:12"}, {ID: "user:"}}},
+		"no wildcard": {"list", nil,
+			[]Key{{ID: "list"}},
+			[]Key{{ID: "list", Params: limit}, {ID: "lists"}}},
+		"no wildcard and params": {"list", limit,
+			[]Key{{ID: "list", Params: limit}},
+			[]Key{{ID: "list"}, {ID: "list", Params: []any{"limit", 11}}, {ID: "lists", Params: limit}}},
+		"star and params": {"list*", limit,
+			[]Key{{ID: "list", Params: limit}, {ID: "lists", Params: limit}},
+			[]Key{{ID: "list"}, {ID: "list", Params: []any{"limit", 11}}, {ID: "list%P" + limit10}}},
+		"star before the end": {"*c", nil,
+			[]Key{{ID: "abc"}, {ID: "x", Params: limit}},
+			[]Key{{ID: "abc", Params: []any{"limit", 20}}, {ID: "x"}}},
+		"35 elements": {"x" + strings.Repeat("?", 34), nil,
+			[]Key{{ID: "x", Params: limit}, {ID: "x" + strings.Repeat("y", 34)}},
+			[]Key{{ID: "xy", Params: limit}}},
+		"34 elements": {strings.Repeat("?", 34), nil,
+			[]Key{{ID: strings.Repeat("y", 34)}},
+			[]Key{{ID: "x", Params: limit}}},
+		"mark in the identifier": {"x%P*", nil,
+			[]Key{{ID: "x%P" + limit10}, {ID: "x%P", Params: limit}},
+			[]Key{{ID: "x", Params: limit}}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := mustPattern(t, Key{Namespace: "n", ID: tt.id, Params: tt.params})
+			for i, k := range slices.Concat(tt.yes, tt.no) {
+				k.Namespace = "n"
+				built, want := mustBuild(t, k), i < len(tt.yes)
+				if got := MatchGlob(p, built); got != want {
+					t.Errorf("%q matches %q: %v, want %v", p, built, got, want)
+				}
+			}
+		})
+	}
+}
+
+// What the caller's glob says of an identifier, and of the mark and hash behind
+// it, its pattern says of the key.
+func TestPatternFindsKeys(t *testing.T) {
 	t.Parallel()
 	ids := []string{
 		"a", "ab", "a:b", "user:42", "users", "user:" + hex32, "a:b:" + hex32, hex32, ":" + hex32,
-		"*", "[x]", `back\slash`, "{a}", "100%", "a\x00\xff", "user:" + hex32[1:],
+		"*", "[x]", `back\slash`, "{a}", "100%", "a\x00\xff", "user%P" + hex32,
 	}
-	params := [][]any{nil, {"limit", 10}, {"limit", 20}}
-	for _, pattern := range []string{"*", "a*", "*b", "user:*", "user:??", "*:*", "user*", "*" + hex32, "*:" + hex32, `\**`, "{*", "*%", "?", "??*"} {
-		patterns, err := Patterns(Key{Namespace: "n", ID: pattern})
-		if err != nil {
-			t.Fatalf("Patterns(%q) = %v", pattern, err)
-		}
+	globs := []string{
+		"*", "a*", "*b", "*c", "user:*", "user:??", "*:*", "user*", "*" + hex32, "*:" + hex32, `\**`, "{*", "*%", "?", "??*", "*" + limit10,
+	}
+	for _, glob := range globs {
+		pattern := mustPattern(t, Key{Namespace: "n", ID: glob})
 		for _, id := range ids {
-			for _, p := range params {
+			for _, p := range [][]any{nil, {"limit", 10}, {"limit", 20}} {
 				k := mustBuild(t, Key{Namespace: "n", ID: id, Params: p})
 				text := id
 				if p != nil {
-					text += k[len(k)-hashTail-1 : len(k)-1]
+					h := mustHash(t, p...)
+					text += "%P" + hex.EncodeToString(h[:])
 				}
-				want := MatchGlob(pattern, text)
-				if got := matchAny(patterns, k); got != want {
+				want := MatchGlob(glob, text)
+				if got := MatchGlob(pattern, k); got != want {
 					t.Errorf("%q finds %q: %v, want %v", pattern, k, got, want)
 				}
 				other := mustBuild(t, Key{Namespace: "nn", ID: id, Params: p})
-				if matchAny(patterns, other) || matchAny(patterns, k+LeaseSuffix) {
+				if MatchGlob(pattern, other) || MatchGlob(pattern, k+LeaseSuffix) {
 					t.Errorf("%q finds %q or the lease of %q", pattern, other, k)
 				}
 			}
 		}
 	}
-}
-
-func matchAny(patterns []string, s string) bool {
-	return slices.ContainsFunc(patterns, func(p string) bool { return MatchGlob(p, s) })
 }
