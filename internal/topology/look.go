@@ -39,12 +39,6 @@ func (w *Watcher) lookSingle() error {
 }
 
 // lookCluster asks every primary for its view of the slots.
-//
-// Each primary is believed about itself: that it has got a slot, and that it
-// has lost one. What it says of others is gossip, believed only of slots it
-// has just given away. Of two that claim the same slot, as a deposed primary
-// does until it hears of its successor, the one that claims it more recently
-// is believed.
 func (w *Watcher) lookCluster(ctx context.Context) error {
 	old := w.snap.Load()
 	cur := w.owned(old)
@@ -57,24 +51,37 @@ func (w *Watcher) lookCluster(ctx context.Context) error {
 	if more := unasked(views); len(more) > 0 {
 		_ = w.ask(ctx, more, views) // an unreachable one keeps what others say of it
 	}
+	next := decide(cur, views, w.claims)
+	w.remember(views)
+	w.installSlots(old, cur, next)
+	return nil
+}
+
+// decide returns who owns what, given who did so far, what each primary says
+// now, and what each claimed for itself when it was asked before.
+//
+// Each primary is believed about itself: that it has got a slot, and that it
+// has lost one. What it says of others is gossip, believed only of slots it
+// has just given away, and of slots nobody is known to own. Of two that claim
+// the same slot, as a deposed primary does until it hears of its successor,
+// the one that claims it more recently is believed.
+func decide(cur *owners, views map[string]*owners, claims map[string]*claimSet) *owners {
 	next := *cur
-	for addr, view := range views {
-		for s := range view {
-			switch {
-			case view[s] == addr && w.claims[addr].has(s):
-				// claimed before: nothing new
-			case view[s] == addr:
-				next[s] = addr
-			case cur[s] == addr || cur[s] == "":
-				if next[s] == cur[s] {
-					next[s] = view[s]
-				}
+	for addr, view := range views { // first what is hearsay
+		for s, owner := range view {
+			if owner != addr && owner != "" && (cur[s] == addr || cur[s] == "") {
+				next[s] = owner
 			}
 		}
 	}
-	w.remember(views)
-	w.installSlots(old, cur, &next)
-	return nil
+	for addr, view := range views {
+		for s, owner := range view {
+			if owner == addr && (!claims[addr].has(s) || cur[s] == "") {
+				next[s] = addr
+			}
+		}
+	}
+	return &next
 }
 
 // asked returns the addresses to ask: the known primaries, or any node at
