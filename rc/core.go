@@ -29,6 +29,7 @@ type core struct {
 	index   *otter.Cache[string, *near.Entry]
 	flights flight.Group
 	reads   reads
+	batches atomic.Uint64 // numbers the flights of batches
 	// longestTTL is the longest time to live of a value stored by this
 	// process, in nanoseconds, if it is above Config.TTL.
 	longestTTL atomic.Int64
@@ -110,15 +111,23 @@ func (c *core) key(id string, params []any) (keyed, error) {
 // name is how errors and logs call a key.
 func (c *core) name(k keyed) string { return strconv.Quote(c.ns + "/" + k.id) }
 
-// lookup is the hit path: the entry of an identifier, if it may be returned
-// as it is.
-func (c *core) lookup(id string) *near.Entry {
+// lookup is the hit path: the entry of an identifier, if it may be returned as
+// it is. It counts the hit.
+func (c *core) lookup(ctx context.Context, id string) *near.Entry {
 	if c.index == nil {
 		return nil
 	}
 	e, ok := c.index.GetIfPresent(indexKey(id))
-	if !ok || !c.m.table.Fresh(e) {
+	if !ok {
 		return nil
+	}
+	now := c.m.now()
+	if !c.m.table.FreshAt(e, now) {
+		return nil
+	}
+	c.n.l1.add(now)
+	if o := c.m.opts.Observer; o != nil {
+		o.Hit(ctx, HitEvent{Namespace: c.ns, ID: id, Source: FromL1})
 	}
 	return e
 }
@@ -140,10 +149,6 @@ type cand struct {
 	seen     string
 	entry    *near.Entry // that holds it in memory; nil if none does
 }
-
-// absent is the value of negative entries in the near cache: of a type that no
-// CacheService has.
-type absent struct{}
 
 // grade says what a candidate is good for.
 type grade uint8
@@ -191,7 +196,7 @@ func (d *cand) answer(now int64, stale StaleReason) answer {
 // hit counts and reports a value answered from the cache.
 func (c *core) hit(ctx context.Context, id string, d *cand) {
 	if d.source == FromL1 {
-		c.n.l1.add()
+		c.n.l1.add(c.m.now())
 	} else {
 		c.n.l2.Add(1)
 	}

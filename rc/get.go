@@ -133,8 +133,11 @@ func (c *core) share(ctx context.Context, j job) (answer, error) {
 	if shared {
 		c.n.shared.Add(1)
 	}
-	if errors.Is(err, flight.ErrGoexit) {
+	switch {
+	case errors.Is(err, flight.ErrGoexit):
 		return answer{}, ErrGoexit
+	case errors.Is(err, flight.ErrClosed):
+		return answer{}, ErrClosed
 	}
 	if err != nil {
 		return answer{}, err

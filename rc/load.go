@@ -128,6 +128,9 @@ func (c *core) unwatch(g lease.Grant) {
 // its key, by the end of its time (no push may come for that), by the loss of
 // the connection that would push, or until the given time.
 func (c *core) waitFor(ctx context.Context, g lease.Grant, until int64) error {
+	if g.Gone {
+		return nil // nobody would wake us: it has happened already
+	}
 	left := min(g.Left+time.Millisecond, since(until, c.m.now()))
 	var woken, gone <-chan struct{}
 	if g.Watch != nil {

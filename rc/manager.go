@@ -30,6 +30,10 @@ type Manager struct {
 	queue  *recovery
 	clock  *near.Clock
 
+	// queues gather reads by node: [0] plain ones, [1] tracked ones. Keys are
+	// *topology.Node, values *readQueue.
+	queues [2]sync.Map
+
 	// refreshes bounds background loads: a slot is taken by sending.
 	refreshes chan struct{}
 
@@ -310,7 +314,6 @@ func (m *Manager) do(ctx context.Context, key string, op func(context.Context) e
 // done accounts for the outcome of an operation on a node.
 func (m *Manager) done(ctx context.Context, n *topology.Node, err error) error {
 	if err == nil {
-		m.topo.Report(n, nil)
 		return nil
 	}
 	if ctx.Err() == nil {

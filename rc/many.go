@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -63,24 +64,46 @@ func (c *core) getOrSetMany(ctx context.Context, ids []string, load func(context
 	}
 	b := &batch{c: c, o: o, load: load, values: make(map[string]any, len(ids)), errs: map[string]error{}}
 	missing := b.cached(ctx, b.items(ids))
-	own, elsewhere := b.claim(ctx, missing)
-	if ctx.Err() != nil {
-		b.release(ctx, own, "")
-		return nil, ctx.Err()
-	}
-	var wg sync.WaitGroup
-	if len(elsewhere) > 0 {
-		wg.Go(func() { b.await(ctx, elsewhere) })
-	}
-	p := b.loadOwn(ctx, own)
-	wg.Wait()
-	if p != nil {
-		panic(p)
+	if len(missing) > 0 {
+		// A flight of its own: the caller can leave, and claims are kept.
+		key := "\x00batch " + strconv.FormatUint(c.batches.Add(1), 10)
+		_, _, err := c.flights.Do(ctx, key, func(ctx context.Context, fc *flight.Call) (any, error) {
+			return nil, b.bring(ctx, fc, missing)
+		})
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case errors.Is(err, flight.ErrClosed) || errors.Is(err, ErrClosed):
+			return nil, ErrClosed
+		}
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	return b.values, (&ManyError{Errs: b.errs}).orNil()
+}
+
+// bring loads the missing items that nobody else loads, and waits for the
+// others. The error, if any, is a panic of the loader.
+func (b *batch) bring(ctx context.Context, fc *flight.Call, missing []*item) error {
+	own, elsewhere := b.claim(ctx, missing)
+	if ctx.Err() != nil {
+		b.release(ctx, own, "")
+		return context.Cause(ctx)
+	}
+	for _, it := range own {
+		if it.token != "" {
+			fc.Finish() // other processes may be waiting for it
+			break
+		}
+	}
+	var wg sync.WaitGroup
+	if len(elsewhere) > 0 {
+		wg.Go(func() { b.await(ctx, elsewhere) })
+	}
+	err := b.loadOwn(ctx, own)
+	wg.Wait()
+	return err
 }
 
 // items makes the items of a batch: one for each identifier, however often it
@@ -165,34 +188,77 @@ func (b *batch) single(it *item) job {
 	return j
 }
 
-// read reads items from Redis, all nodes side by side.
+// read reads items from Redis, all nodes side by side. Those that somebody
+// else reads already are waited for.
 func (b *batch) read(ctx context.Context, items []*item) {
 	c := b.c
-	var send []*item
-	var keys []string
+	var mine, theirs []*item
+	reads, done := make([]*read, 0, len(items)), map[*item]<-chan struct{}{}
 	for _, it := range items {
-		if err := c.m.queue.settle(ctx, it.k.rk); err != nil {
-			it.cause = err
-		} else if n := c.m.topo.For(it.k.rk); n == nil || n.Open() {
-			it.cause = &NodeError{Node: addr(n), Err: errNotServing}
-		} else {
-			send, keys = append(send, it), append(keys, it.k.rk)
+		rd, ch := c.reads.join(it.k.rk)
+		if ch == nil {
+			mine, reads = append(mine, it), append(reads, rd)
+			continue
 		}
+		theirs, done[it] = append(theirs, it), ch
+	}
+	func() {
+		defer func() { // also if a codec panics
+			for i, it := range mine {
+				c.reads.end(it.k.rk, reads[i])
+			}
+		}()
+		b.exchange(ctx, mine, reads)
+	}()
+	for i, it := range mine {
+		it.take(reads[i].found, reads[i].err)
+		if it.cause == nil && it.d.grade(c.m.now(), b.o.maxStale) == useless {
+			c.miss(ctx, it.k.id, reads[i].reason)
+		}
+	}
+	for _, it := range theirs {
+		select {
+		case <-done[it]:
+		case <-ctx.Done():
+			return
+		}
+		d, _, err := c.fetch(ctx, it.k) // what it was, or again
+		it.take(d, err)
+	}
+}
+
+// take records what was read. After an error what memory held is left.
+func (it *item) take(d *cand, err error) {
+	if it.cause = err; err == nil {
+		it.d = d
+	}
+}
+
+// exchange performs the reads of a batch for all who wait for them.
+func (b *batch) exchange(ctx context.Context, items []*item, reads []*read) {
+	c := b.c
+	var keys []string
+	var send []int
+	for i, it := range items {
+		rd := reads[i]
+		if rd.err = c.m.queue.settle(ctx, it.k.rk); rd.err != nil {
+			continue
+		}
+		if n := c.m.topo.For(it.k.rk); n == nil || n.Open() {
+			rd.err, rd.again = &NodeError{Node: addr(n), Err: errNotServing}, false
+			continue
+		}
+		send, keys = append(send, i), append(keys, it.k.rk)
 	}
 	octx, cancel := c.m.opMany(ctx, len(keys))
 	defer cancel()
-	for i, v := range c.m.redis.ReadMany(octx, keys, c.index != nil) {
-		it := send[i]
-		if v.Err != nil {
-			it.cause = c.m.done(ctx, c.m.topo.For(it.k.rk), v.Err)
-			continue
+	for n, v := range c.m.redis.ReadMany(octx, keys, c.index != nil) {
+		it, rd := items[send[n]], reads[send[n]]
+		if rd.err = c.m.done(ctx, c.m.topo.For(it.k.rk), v.Err); rd.err == nil {
+			rd.found, rd.reason = c.open(it.k, v.Value)
+			c.keep(it.k, v.Entry, rd.found, rd.void.Load)
 		}
-		var reason MissReason
-		it.d, reason = c.open(it.k, v.Value)
-		c.keep(it.k, v.Entry, it.d, func() bool { return false })
-		if it.d.grade(c.m.now(), b.o.maxStale) == useless {
-			c.miss(ctx, it.k.id, reason)
-		}
+		rd.again = rd.err != nil && ctx.Err() != nil
 	}
 }
 
@@ -260,47 +326,42 @@ func (b *batch) await(ctx context.Context, items []*item) {
 	wg.Wait()
 }
 
-// loadOwn loads the items of this process with one call, stores what it holds
-// a claim for, and returns the panic of the loader, if it did.
-func (b *batch) loadOwn(ctx context.Context, own []*item) *flight.PanicError {
+// loadOwn loads the items of this process with one call, and stores what it
+// holds a claim for. The error, if any, is a panic of the loader.
+func (b *batch) loadOwn(ctx context.Context, own []*item) error {
 	if len(own) == 0 {
 		return nil
 	}
 	c := b.c
-	degraded := 0
+	degraded := true
 	for _, it := range own {
-		if it.token == "" {
-			degraded++
-		}
+		degraded = degraded && it.token == ""
 	}
-	// The context of a shared load outlives its caller; this one is shared
-	// only through the claims others wait for.
-	lctx := ctx
-	if degraded < len(own) {
-		lctx = context.WithoutCancel(ctx)
-	} else {
+	if degraded {
 		select {
 		case c.fallback <- struct{}{}:
 			defer func() { <-c.fallback }()
 		case <-ctx.Done():
-			return nil
+			return context.Cause(ctx)
 		}
 	}
-	m, l := b.run(lctx, own, degraded == len(own))
-	var p *flight.PanicError
-	if l.err != nil {
-		errors.As(l.err, &p)
-		b.release(ctx, own, c.backoffText(lctx, l.err))
-		for _, it := range own {
-			if it.d.grade(c.m.now(), b.o.maxStale) >= fallback {
-				b.put(it.k.id, c.serveStale(ctx, it.k.id, it.d, StaleLoadFailed))
-			} else {
-				b.fail(it.k.id, l.err)
-			}
+	m, l := b.run(ctx, own, degraded)
+	if l.err == nil {
+		b.store(ctx, own, m, l)
+		return nil
+	}
+	b.release(ctx, own, c.backoffText(ctx, l.err))
+	for _, it := range own {
+		if it.d.grade(c.m.now(), b.o.maxStale) >= fallback {
+			b.put(it.k.id, c.serveStale(ctx, it.k.id, it.d, StaleLoadFailed))
+		} else {
+			b.fail(it.k.id, l.err)
 		}
+	}
+	var p *flight.PanicError
+	if errors.As(l.err, &p) {
 		return p
 	}
-	b.store(ctx, own, m, l)
 	return nil
 }
 
@@ -326,9 +387,6 @@ func (b *batch) run(ctx context.Context, own []*item, degraded bool) (map[string
 			return m, l
 		case <-r.ctx.Done():
 			return nil, r.end(r.givenUp())
-		case <-c.m.ctx.Done():
-			r.cancel()
-			return nil, r.end(loaded{err: ErrClosed})
 		case <-tick.C:
 			if len(claims) > 0 {
 				octx, cancel := c.m.opMany(ctx, len(claims))
@@ -430,7 +488,7 @@ func (b *batch) fill(ctx context.Context, items []*item, writes []lease.Write, t
 			c.refused(ctx, b.single(it), FillSuperseded, nil)
 		default:
 			c.n.fills.Add(1)
-			c.keep(it.k, w.Entry, cands[i], func() bool { return false })
+			c.keep(it.k, w.Entry, cands[i], neverVoid)
 		}
 	}
 }

@@ -20,6 +20,8 @@ type reads struct {
 }
 
 type read struct {
+	// done is closed when the read is over. Nil until somebody else wants
+	// its result; protected by reads.mu.
 	done chan struct{}
 	// void reports that this process wrote the key after the read began: its
 	// result goes to those who wait, and is not kept.
@@ -44,28 +46,34 @@ func (r *reads) forget(key string) {
 	}
 }
 
-// join returns the read of key in flight, or begins one.
-func (r *reads) join(key string) (rd *read, lead bool) {
+// join begins a read of key, or returns the one in flight and the channel that
+// is closed when it is over.
+func (r *reads) join(key string) (rd *read, done <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if rd := r.m[key]; rd != nil {
-		return rd, false
+		if rd.done == nil {
+			rd.done = make(chan struct{})
+		}
+		return rd, rd.done
 	}
-	rd = &read{done: make(chan struct{}), again: true}
+	rd = &read{again: true}
 	if r.m == nil {
 		r.m = make(map[string]*read)
 	}
 	r.m[key] = rd
-	return rd, true
+	return rd, nil
 }
 
 func (r *reads) end(key string, rd *read) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.m[key] == rd {
 		delete(r.m, key)
 	}
-	r.mu.Unlock()
-	close(rd.done)
+	if rd.done != nil {
+		close(rd.done)
+	}
 }
 
 // find looks for a value: in memory, then in Redis. It returns nil if there
@@ -113,10 +121,10 @@ func (c *core) held(k keyed) (d *cand, proven bool) {
 // fetch reads a value from Redis, together with whoever else wants it.
 func (c *core) fetch(ctx context.Context, k keyed) (*cand, MissReason, error) {
 	for {
-		rd, lead := c.reads.join(k.rk)
-		if !lead {
+		rd, done := c.reads.join(k.rk)
+		if done != nil {
 			select {
-			case <-rd.done:
+			case <-done:
 			case <-ctx.Done():
 				return nil, 0, ctx.Err()
 			}
@@ -139,17 +147,9 @@ func (c *core) send(ctx context.Context, k keyed, rd *read) {
 		return
 	}
 	var v lease.Value
-	rd.err = c.m.do(ctx, k.rk, func(ctx context.Context) (err error) {
-		if c.index != nil {
-			v, err = c.m.redis.Read(ctx, k.rk)
-		} else {
-			v, err = c.m.redis.Peek(ctx, k.rk)
-		}
-		return err
-	})
-	if rd.err == nil {
+	if v, rd.err = c.m.read(ctx, k.rk, c.index != nil); rd.err == nil {
 		rd.found, rd.reason = c.open(k, v)
-		c.keep(k, v.Entry, rd.found, func() bool { return rd.void.Load() })
+		c.keep(k, v.Entry, rd.found, rd.void.Load)
 	}
 	// The end of the sender's own context is no answer to the others.
 	rd.again = rd.err != nil && ctx.Err() != nil
@@ -206,31 +206,33 @@ func (c *core) date(d *cand, h envelope.Header, v lease.Value) {
 }
 
 // keep puts a candidate in memory, if its entry is still alive and the value
-// is one that can be served. void is asked after it is there: a write of this
-// process that came before is seen by it, one that comes after finds the entry.
+// is one that can be served. void says whether this process has written the key
+// since the value was asked for. It is asked while the entry is in the table
+// and not yet alive: a write that ended before is seen by it, and one that ends
+// later kills the entry.
 func (c *core) keep(k keyed, e *near.Entry, d *cand, void func() bool) {
 	if e == nil {
 		return
 	}
-	if c.index == nil || d == nil || d.hard == 0 || d.flagged {
+	if c.index == nil || d == nil || d.hard == 0 || d.flagged || void() {
 		c.m.table.Release(e)
 		return
 	}
+	// The entry keeps the candidate itself; who found it gets a copy.
 	meta := *d
-	e.Value, e.Meta, e.Soft, e.Hard = d.value, &meta, d.soft, d.hard
-	if d.negative {
-		e.Value = absent{}
+	e.Value, e.Meta = d.value, &meta
+	fresh := min(d.due, d.soft)
+	if d.negative || d.value == nil {
+		fresh = near.NeverFresh // the hit path knows only values
 	}
-	if !c.m.table.Publish(e, min(d.due, d.soft)) {
-		return
+	if c.m.table.Publish(e, fresh) {
+		c.index.Set(k.ik, e)
+		d.entry = e
 	}
-	c.index.Set(k.ik, e)
-	if void() {
-		c.m.table.Evict(k.rk)
-		return
-	}
-	d.entry = e
 }
+
+// neverVoid is for values that Redis itself has just taken as the newest.
+func neverVoid() bool { return false }
 
 // pause holds the refresh of a value back for a while: one that failed, or was
 // left out, is not tried again with the next hit. Hits on a value that is

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/fleetcache/fleetcache/internal/near"
 )
 
 // A CacheService caches values of one type under one namespace. Make it with
@@ -67,32 +65,6 @@ func (s *CacheService[T]) give(v any) T {
 	return t
 }
 
-// fast is the hit path: no allocation, no lock, no key built.
-func (s *CacheService[T]) fast(ctx context.Context, id string, opts []Opt) (v T, ok bool) {
-	if len(opts) != 0 {
-		return v, false
-	}
-	e := s.core.lookup(id)
-	if e == nil {
-		return v, false
-	}
-	if v, ok = e.Value.(T); !ok { // negative, or nil for an interface type
-		return v, false
-	}
-	s.fastHit(ctx, id, e)
-	if s.copy != nil {
-		v = s.copy(v)
-	}
-	return v, true
-}
-
-func (s *CacheService[T]) fastHit(ctx context.Context, id string, _ *near.Entry) {
-	s.core.n.l1.add()
-	if o := s.core.m.opts.Observer; o != nil {
-		o.Hit(ctx, HitEvent{Namespace: s.core.ns, ID: id, Source: FromL1})
-	}
-}
-
 // GetOrSet returns the value of an identifier: from memory, from Redis, or
 // from load, whose result is stored in both.
 //
@@ -114,8 +86,10 @@ func (s *CacheService[T]) fastHit(ctx context.Context, id string, _ *near.Entry)
 // trip on a hit in memory, one on a hit in Redis, three on a miss, and never
 // longer than ctx, or Config.LockWait plus Config.LoadTimeout.
 func (s *CacheService[T]) GetOrSet(ctx context.Context, id string, load func(context.Context) (T, error), opts ...Opt) (T, error) {
-	if v, ok := s.fast(ctx, id, opts); ok {
-		return v, nil
+	if len(opts) == 0 { // the hit path: no allocation, no lock, no key built
+		if e := s.core.lookup(ctx, id); e != nil {
+			return s.give(e.Value), nil
+		}
 	}
 	a, err := s.core.getOrSet(ctx, id, untyped(load), opts)
 	return s.result(a, err)
@@ -140,8 +114,10 @@ func (s *CacheService[T]) result(a answer, err error) (v T, _ error) {
 // trip, none on a hit in memory. The error is [ErrUnavailable] if Redis does
 // not answer and memory has nothing that may be served instead.
 func (s *CacheService[T]) Get(ctx context.Context, id string, opts ...Opt) (v T, found bool, err error) {
-	if v, ok := s.fast(ctx, id, opts); ok {
-		return v, true, nil
+	if len(opts) == 0 {
+		if e := s.core.lookup(ctx, id); e != nil {
+			return s.give(e.Value), true, nil
+		}
 	}
 	a, found, err := s.core.lookupOnly(ctx, id, opts)
 	if err != nil || !found || a.negative {

@@ -106,7 +106,7 @@ func (c *core) keepWritten(k keyed, w lease.Written, d *cand) {
 		return
 	}
 	c.m.table.EvictOthers(w.Entry)
-	c.keep(k, w.Entry, d, func() bool { return false })
+	c.keep(k, w.Entry, d, neverVoid)
 }
 
 // remove deletes or expires a value.

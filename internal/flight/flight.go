@@ -26,8 +26,9 @@ var ErrGoexit = errors.New("the function called runtime.Goexit")
 // for any longer.
 var errAbandoned = errors.New("nobody waits for it any more")
 
-// errClosed is the cause with which Close cancels calls.
-var errClosed = errors.New("closed")
+// ErrClosed is the result of Do after Close, and the cause with which Close
+// cancels the calls in progress.
+var ErrClosed = errors.New("closed")
 
 // PanicError carries a panic of a shared function to its callers.
 type PanicError struct {
@@ -118,6 +119,9 @@ type outcome struct {
 // with a [*PanicError]; runtime.Goexit gives [ErrGoexit].
 func (g *Group) Do(ctx context.Context, key string, fn func(context.Context, *Call) (any, error)) (v any, shared bool, err error) {
 	c, ch, shared := g.join(ctx, key, fn)
+	if c == nil {
+		return nil, false, ErrClosed
+	}
 	select {
 	case r := <-ch:
 		return finish(r, shared)
@@ -142,7 +146,7 @@ func (g *Group) Do(ctx context.Context, key string, fn func(context.Context, *Ca
 func (g *Group) Start(ctx context.Context, key string, fn func(context.Context, *Call) (any, error), done func(any, error)) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.currentLocked(key) != nil {
+	if g.closed || g.currentLocked(key) != nil {
 		return false
 	}
 	c, _ := g.startLocked(ctx, key, fn, done)
@@ -160,13 +164,13 @@ func (g *Group) Forget(key string) {
 	}
 }
 
-// Close cancels all calls and waits until they have ended. Calls begun later
-// are cancelled from the start.
+// Close cancels all calls and waits until they have ended. No call begins
+// later.
 func (g *Group) Close() {
 	g.mu.Lock()
 	g.closed = true
 	for c := range g.running {
-		c.cancel(errClosed)
+		c.cancel(ErrClosed)
 	}
 	g.mu.Unlock()
 	g.wg.Wait()
@@ -182,6 +186,9 @@ func (g *Group) Len() int {
 func (g *Group) join(ctx context.Context, key string, fn func(context.Context, *Call) (any, error)) (*Call, <-chan singleflight.Result, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.closed {
+		return nil, nil, false
+	}
 	if c := g.currentLocked(key); c != nil {
 		c.waiters++
 		// The function is not run: singleflight has the call, because calls
@@ -215,10 +222,7 @@ func (g *Group) startLocked(ctx context.Context, key string, fn func(context.Con
 	}
 	g.calls[key] = c
 	g.running[c] = struct{}{}
-	g.wg.Add(1)
-	if g.closed {
-		cancel(errClosed)
-	}
+	g.wg.Add(1) // under g.mu, and not after Close has set closed: Wait comes later
 	return c, g.sf.DoChan(key, func() (any, error) {
 		defer g.wg.Done()
 		defer cancel(nil)

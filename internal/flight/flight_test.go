@@ -240,11 +240,11 @@ func TestCloseCancelsAndWaits(t *testing.T) {
 		if !ended.Load() {
 			t.Error("Close returned before the call ended")
 		}
-		if err := <-errs; !errors.Is(err, errClosed) {
-			t.Errorf("caller got %v, want %v", err, errClosed)
+		if err := <-errs; !errors.Is(err, ErrClosed) {
+			t.Errorf("caller got %v, want %v", err, ErrClosed)
 		}
-		if _, _, err := g.Do(t.Context(), "k", fn); !errors.Is(err, errClosed) {
-			t.Errorf("Do after Close = %v, want %v", err, errClosed)
+		if _, _, err := g.Do(t.Context(), "k", fn); !errors.Is(err, ErrClosed) {
+			t.Errorf("Do after Close = %v, want %v", err, ErrClosed)
 		}
 	})
 }

@@ -188,6 +188,9 @@ type Grant struct {
 	// Watch is killed when the claim's key changes: the lease was filled,
 	// voided, prolonged, released or lost. Nil if it could not be tracked.
 	Watch *near.Entry
+	// Gone reports that the claim's key was gone already when the watch
+	// looked: whoever held it has filled, or let go.
+	Gone bool
 	// At is when the claim was sent, in the time of the table's clock.
 	At int64
 }
@@ -207,6 +210,7 @@ func (c *Client) Acquire(ctx context.Context, k, seen, token string, ttl time.Du
 		ask.Drop()
 		return g, err
 	}
+	g.Gone = rueidis.IsRedisNil(res[2].Error())
 	g.Watch, _ = c.watch(ask, res[2])
 	return g, g.parse(res[0])
 }

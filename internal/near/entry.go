@@ -9,7 +9,11 @@ import (
 // claimed: neither alive nor dead.
 const pending int64 = -1 << 60
 
-// An Entry is one tracked value. Its owner fills Value, Soft and Hard between
+// NeverFresh is a fresh time for [Table.Publish] with which [Table.Fresh] is
+// always false; [Table.Coherent] still tells whether the entry can be trusted.
+const NeverFresh int64 = pending + 1
+
+// An Entry is one tracked value. Its owner fills Value and Meta between
 // [Ask.Take] and [Table.Publish]; after that they do not change.
 type Entry struct {
 	// fresh is the time until which the entry may be returned without a
@@ -20,9 +24,6 @@ type Entry struct {
 
 	// Value is the decoded value.
 	Value any
-	// Soft and Hard are when the value becomes stale and when it ends, in
-	// the time of the table's clock.
-	Soft, Hard int64
 	// Meta is what else the owner wants to remember of the value.
 	Meta any
 	// Hold is the owner's note until when not to bother about the entry's

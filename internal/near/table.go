@@ -53,7 +53,7 @@ type shard struct {
 	entries map[string]*Entry
 	// asks counts the reads in flight per key. A reply to a key without one
 	// makes no entry, so the table cannot grow by replies nobody claims.
-	asks map[string]*asking
+	asks map[string]asking
 }
 
 type asking struct{ reads, watches int }
@@ -79,7 +79,7 @@ func NewTable(o Options) *Table {
 	t.raws = newRaws(t, o.RawBytes)
 	for i := range t.shards {
 		t.shards[i].entries = make(map[string]*Entry)
-		t.shards[i].asks = make(map[string]*asking)
+		t.shards[i].asks = make(map[string]asking)
 	}
 	return t
 }
@@ -122,22 +122,18 @@ func (t *Table) Ask(key string, watch bool) Ask {
 	a := Ask{t: t, key: key, at: t.clock.Now(), watch: watch}
 	s := t.shard(key)
 	s.mu.Lock()
-	as := s.asks[key]
-	if as == nil {
-		as = &asking{}
-		s.asks[key] = as
-	}
-	as.add(watch, 1)
+	s.asks[key] = s.asks[key].plus(watch, 1)
 	s.mu.Unlock()
 	return a
 }
 
-func (as *asking) add(watch bool, n int) {
+func (as asking) plus(watch bool, n int) asking {
 	if watch {
 		as.watches += n
 	} else {
 		as.reads += n
 	}
+	return as
 }
 
 // At returns the time of the table's clock at which the read was announced.
@@ -154,7 +150,10 @@ func (a Ask) Take(reply []byte) *Entry {
 	defer s.mu.Unlock()
 	defer a.doneLocked(s)
 	e := s.entries[a.key]
-	if e == nil || id == nil || e.reply != id {
+	for e != nil && e.reply != id {
+		e = e.next
+	}
+	if e == nil || id == nil {
 		return nil
 	}
 	e.reply = nil
@@ -174,14 +173,16 @@ func (a Ask) Drop() {
 }
 
 func (a Ask) doneLocked(s *shard) {
-	as := s.asks[a.key]
-	as.add(a.watch, -1)
-	if as.reads > 0 || as.watches > 0 {
+	as := s.asks[a.key].plus(a.watch, -1)
+	if as != (asking{}) {
+		s.asks[a.key] = as
 		return
 	}
 	delete(s.asks, a.key)
-	if e := s.entries[a.key]; e != nil && e.reply != nil {
-		s.removeLocked(e) // made of a reply that nobody will claim any more
+	for e := s.entries[a.key]; e != nil; e = e.next {
+		if e.reply != nil {
+			s.removeLocked(e) // made of a reply that nobody will claim any more
+		}
 	}
 }
 
@@ -278,7 +279,7 @@ func (t *Table) Detached(key string, at int64) *Entry {
 // Postpone moves the end of an entry's fresh time, so that hits take the short
 // way again until then. It does nothing to an entry that is dead.
 func (t *Table) Postpone(e *Entry, fresh int64) {
-	if old := e.fresh.Load(); old != Dead && old != pending && fresh > old {
+	if old := e.fresh.Load(); old > NeverFresh && fresh > old {
 		e.fresh.CompareAndSwap(old, fresh)
 	}
 }
@@ -326,28 +327,29 @@ func (t *Table) KillSlots(moved func(slot uint16) bool) (killed int) {
 }
 
 // insert keeps a tracked reply until its reader claims it. It is called from
-// the reader goroutine of the feed's connection.
+// the reader goroutine of the feed's connection. A value takes the place of the
+// one before; watches of a key stand side by side, because each wakes somebody
+// else.
 func (t *Table) insert(f *Feed, key string, reply []byte) {
 	s := t.shard(key)
 	s.mu.Lock()
-	as := s.asks[key]
-	if as == nil {
+	as, asked := s.asks[key]
+	if !asked {
 		s.mu.Unlock()
 		t.counts.unasked.Add(1)
 		return
 	}
 	e := &Entry{feed: f, key: key, reply: replyID(reply)}
 	e.fresh.Store(pending)
-	if as.watches > 0 {
-		e.woken = make(chan struct{})
-	}
 	old := s.entries[key]
 	s.entries[key] = e
-	// Replies of DoCache for the same key stay behind the new entry; an
-	// older value of ours is what the new reply replaces.
-	if old != nil && old.raw == nil {
+	switch {
+	case as.watches > 0:
+		e.woken = make(chan struct{})
+		e.next, old = old, nil
+	case old != nil && old.raw == nil:
 		e.next, old.next = old.next, nil
-	} else {
+	default: // replies of DoCache stay, behind the new entry
 		e.next, old = old, nil
 	}
 	s.mu.Unlock()

@@ -8,33 +8,25 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// openAfter is how many operations in a row must fail before a node counts as
-// down: one may be bad luck, each costs its caller a full timeout.
-const openAfter = 3
+// openAfter is how many beats in a row must fail before a node counts as
+// down. One may be a pause of the server, or of this process.
+const openAfter = 2
 
-// A breaker says whether operations are worth sending to a node. It opens
-// after openAfter failures in a row and is closed by an answered beat: the
-// beat is the half-open probe, so no caller has to be one.
+// A breaker says whether operations are worth sending to a node. Beats alone
+// open and close it; a failed operation only asks for a beat at once. So a
+// stall that fails a hundred concurrent operations counts once, and no caller
+// has to be the half-open probe.
 type breaker struct {
 	failures atomic.Int32
 	open     atomic.Bool
 }
 
-// fail counts a failure and reports whether it opened the breaker.
+// fail counts a failed beat and reports whether it opened the breaker.
 func (b *breaker) fail() bool {
 	return b.failures.Add(1) >= openAfter && b.open.CompareAndSwap(false, true)
 }
 
-// succeed ends a run of failures. It does not close an open breaker: an
-// answer may be old.
-func (b *breaker) succeed() {
-	if b.failures.Load() != 0 {
-		b.failures.Store(0)
-	}
-}
-
-// close is called when a beat was answered, and reports whether the breaker
-// was open.
+// close counts an answered beat and reports whether the breaker was open.
 func (b *breaker) close() bool {
 	b.failures.Store(0)
 	return b.open.CompareAndSwap(true, false)

@@ -8,7 +8,7 @@
 //   - a pulse per primary sends a beat every Heartbeat: a keyed read of a
 //     slot the node owns, which a node that lost it refuses, and an ECHO whose
 //     reply proves that everything pushed before it has been processed. The
-//     same beat closes the breaker of a node that answers again.
+//     same beats open and close the breaker of the node.
 //   - the watch asks every primary every WatchInterval which slots it claims,
 //     and ends the near entries of the slots whose claimant changed. Redis 7.0
 //     pushes nothing when a slot is given away without its keys (SETSLOT

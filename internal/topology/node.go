@@ -10,19 +10,26 @@ type Node struct {
 	// Addr is the address it announces.
 	Addr string
 
-	br       breaker
-	own      atomic.Pointer[owned]  // a slot it owns; nil outside a cluster
-	beatAt   atomic.Int64           // when the last answered beat was sent, 0 for none
-	lastErr  atomic.Pointer[string] // why the last beat failed; nil if it did not
-	poke     chan struct{}          // asks the pulse for a beat now
-	stop     chan struct{}          // ends the pulse
-	demotion atomic.Bool            // the last beat found it to be a replica
+	br      breaker
+	own     atomic.Pointer[owned]  // a slot it owns; nil outside a cluster
+	beatAt  atomic.Int64           // when the last answered beat was sent, 0 for none
+	lastErr atomic.Pointer[string] // why the last beat failed; nil if it did not
+	poke    chan struct{}          // asks the pulse for a beat now
+	stop    chan struct{}          // ends the pulse
 }
 
 // owned is a slot of a node and a key that hashes to it.
 type owned struct {
 	slot uint16
 	key  string
+}
+
+// beatSoon asks the pulse for a beat now. It does not block.
+func (n *Node) beatSoon() {
+	select {
+	case n.poke <- struct{}{}:
+	default:
+	}
 }
 
 // Open reports whether the node is taken to be down: then operations fail at

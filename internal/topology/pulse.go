@@ -2,6 +2,7 @@ package topology
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 
@@ -23,7 +24,9 @@ func (w *Watcher) pulse(n *Node) {
 		case <-tick.C:
 		case <-n.poke:
 		}
-		_ = w.beat(w.ctx, n) // recorded in the node
+		if w.beat(w.ctx, n) != nil {
+			n.beatSoon() // until it answers, ask more often
+		}
 		// A feed that dies with every beat asks for one each time: not more
 		// than ten per interval.
 		if !w.pause(w.cfg.Heartbeat / 10) {
@@ -50,19 +53,15 @@ func (w *Watcher) beat(ctx context.Context, n *Node) error {
 		return err
 	}
 	if err != nil {
-		text := err.Error()
-		n.lastErr.Store(&text)
-		if Unreachable(err) {
-			if n.br.fail() {
-				w.down(n, err)
-			}
-			w.Look()
-		}
+		w.failed(n, err)
+		return err
+	}
+	if err := w.role(n, res[0]); err != nil {
+		w.failed(n, err)
 		return err
 	}
 	n.lastErr.Store(nil)
 	n.beatAt.Store(sent)
-	w.role(n, res[0])
 	if n.br.close() {
 		w.cfg.Logger.Info("fleetcache: node answers again", "node", n.Addr)
 		if w.cfg.OnUp != nil {
@@ -70,6 +69,16 @@ func (w *Watcher) beat(ctx context.Context, n *Node) error {
 		}
 	}
 	return nil
+}
+
+// failed records a beat that was not answered as it should be.
+func (w *Watcher) failed(n *Node, err error) {
+	text := err.Error()
+	n.lastErr.Store(&text)
+	if n.br.fail() {
+		w.down(n, err)
+	}
+	w.Look()
 }
 
 // beatCommands: rueidis hands a marked reply to the store only behind an
@@ -102,24 +111,25 @@ func firstError(res []rueidis.RedisResult) error {
 	return nil
 }
 
-// role ends the feed of a node that says it is no primary.
-func (w *Watcher) role(n *Node, r rueidis.RedisResult) {
+// errReplica is what a beat of a node says that is no primary any more.
+var errReplica = errors.New("it is a replica now")
+
+// role ends the feed of a node that says it is no primary: it hears of changes
+// only as long as its primary reaches it, and takes no writes.
+func (w *Watcher) role(n *Node, r rueidis.RedisResult) error {
 	if n.own.Load() != nil {
-		return
+		return nil // in a cluster the keyed read tells
 	}
 	arr, err := r.ToArray()
 	if err != nil || len(arr) == 0 {
-		return
+		return nil
 	}
-	if s, _ := arr[0].ToString(); s == "slave" || s == "replica" {
-		w.cfg.Table.ResetNode(n.Addr)
-		if n.demotion.CompareAndSwap(false, true) {
-			w.Demotions.Add(1)
-			w.cfg.Logger.Warn("fleetcache: node is a replica now, its values are not served from memory", "node", n.Addr)
-		}
-		return
+	if s, _ := arr[0].ToString(); s != "slave" && s != "replica" {
+		return nil
 	}
-	n.demotion.Store(false)
+	w.cfg.Table.ResetNode(n.Addr)
+	w.Demotions.Add(1)
+	return errReplica
 }
 
 // touch makes rueidis learn of a primary it does not know yet: a command for

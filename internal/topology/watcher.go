@@ -121,18 +121,14 @@ func (w *Watcher) For(key string) *Node {
 	return s.nodes[0]
 }
 
-// Report tells the outcome of an operation on a node.
+// Report tells that an operation on a node failed. If the error says that the
+// node does not serve, it is sent a beat at once, and the slot owners are
+// looked at. It does not block.
 func (w *Watcher) Report(n *Node, err error) {
-	if n == nil {
+	if n == nil || !Unreachable(err) {
 		return
 	}
-	if !Unreachable(err) {
-		n.br.succeed()
-		return
-	}
-	if n.br.fail() {
-		w.down(n, err)
-	}
+	n.beatSoon()
 	w.Look()
 }
 
@@ -154,10 +150,7 @@ func (w *Watcher) Look() {
 // Beat asks every pulse for a beat now. It does not block.
 func (w *Watcher) Beat() {
 	for _, n := range w.snap.Load().nodes {
-		select {
-		case n.poke <- struct{}{}:
-		default:
-		}
+		n.beatSoon()
 	}
 }
 

@@ -62,8 +62,8 @@ func (r Keyring) String() string {
 // GoString is the same as String, for %#v.
 func (r Keyring) GoString() string { return r.String() }
 
-// A value is the version byte, the id of the key as big-endian uint32, a nonce of
-// 12 bytes, the ciphertext and a tag of 16 bytes. Version and id are
+// A value is the version byte, the id of the key as big-endian uint32, a nonce
+// of 12 bytes, the ciphertext and a tag of 16 bytes. Version and id are
 // authenticated. No other wrapper of this module begins with the version byte,
 // so that wrappers taken off in the wrong order are an error.
 const (

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -127,6 +128,11 @@ func TestDecodeErrors(t *testing.T) {
 	flipped := bytes.Clone(good)
 	flipped[len(flipped)-1] ^= 1 // in the checksum
 	claim := binary.LittleEndian.AppendUint64([]byte{markZstd, 0x28, 0xb5, 0x2f, 0xfd, 0xe0}, 1<<40)
+	// A window of 8 MiB in front of one raw block of one byte.
+	window := []byte{markZstd, 0x28, 0xb5, 0x2f, 0xfd, 0, 13 << 3, 1 | 1<<3, 0, 0, 'x'}
+	if v, err := New(rc.Bytes{}, Options{}).Decode(window); err != nil || string(v) != "x" {
+		t.Errorf("Decode of a large window without a bound = %q, %v, want \"x\"", v, err)
+	}
 	tests := map[string]struct {
 		src  []byte
 		want error
@@ -145,6 +151,7 @@ func TestDecodeErrors(t *testing.T) {
 		"large stream":       {bomb(t, 16<<20, true), ErrTooLarge},
 		"bomb in two frames": {append(bytes.Clone(good), frame...), ErrTooLarge},
 		"large claim":        {claim, ErrTooLarge},
+		"large window":       {window, ErrTooLarge},
 		"raw too large":      {append([]byte{markRaw}, make([]byte, limit+1)...), ErrTooLarge},
 	}
 	c := New(rc.Bytes{}, Options{MaxDecodedBytes: limit})
@@ -165,6 +172,27 @@ func TestDecodeErrors(t *testing.T) {
 	tiny := New(rc.Bytes{}, Options{MaxDecodedBytes: 10})
 	if _, err := tiny.Decode(bomb(t, 11, false)); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("Decode of 11 bytes = %v, want ErrTooLarge", err)
+	}
+}
+
+// A value that is refused must not cost the memory it asks for. Not parallel:
+// the numbers are those of the process.
+func TestDecodeMemory(t *testing.T) {
+	const limit = 1 << 17
+	c := New(rc.Bytes{}, Options{MaxDecodedBytes: limit})
+	claim := binary.LittleEndian.AppendUint32([]byte{markZstd, 0x28, 0xb5, 0x2f, 0xfd, 0xa0}, 256<<20)
+	for name, src := range map[string][]byte{
+		"claim": append(claim, 1, 0, 0), "frame": bomb(t, 32<<20, false), "stream": bomb(t, 32<<20, true),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := c.Decode(src); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("Decode of a %s = %v, want ErrTooLarge", name, err)
+		}
+		runtime.ReadMemStats(&after)
+		if got := after.TotalAlloc - before.TotalAlloc; got > 16*limit {
+			t.Errorf("Decode of a %s of %d bytes allocates %d bytes, want at most %d", name, len(src), got, 16*limit)
+		}
 	}
 }
 

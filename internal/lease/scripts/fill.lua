@@ -6,15 +6,25 @@
 --         0 refused: the claim is gone
 --         2 refused: the value there has a newer user version
 -- Atomic because the claim can be voided between the check and the write.
-local function newer(a, b)
+
+-- newer reports whether the value at the key has a newer user version than the
+-- envelope. What is no envelope of this format and this key (its hash is at 25
+-- to 32) has no version.
+local function newer(key, envelope)
+  local head = redis.pcall('GETRANGE', key, 0, 31)
+  if type(head) ~= 'string' or string.sub(head, 1, 3) ~= string.sub(envelope, 1, 3)
+    or string.sub(head, 25, 32) ~= string.sub(envelope, 25, 32) then
+    return false
+  end
   for i = 17, 24 do
-    local x, y = string.byte(a, i), string.byte(b, i)
+    local x, y = string.byte(head, i), string.byte(envelope, i)
     if x ~= y then
       return x > y
     end
   end
   return false
 end
+
 if redis.pcall('GET', KEYS[2]) ~= ARGV[1] then
   local head = redis.pcall('GETRANGE', KEYS[1], 8, 15)
   if head == string.sub(ARGV[2], 9, 16) then
@@ -23,11 +33,8 @@ if redis.pcall('GET', KEYS[2]) ~= ARGV[1] then
   return 0
 end
 redis.call('DEL', KEYS[2])
-if ARGV[4] == '1' then
-  local head = redis.pcall('GETRANGE', KEYS[1], 0, 23)
-  if type(head) == 'string' and #head == 24 and string.sub(head, 1, 2) == 'FC' and newer(head, ARGV[2]) then
-    return 2
-  end
+if ARGV[4] == '1' and newer(KEYS[1], ARGV[2]) then
+  return 2
 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1

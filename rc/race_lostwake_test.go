@@ -1,0 +1,54 @@
+package rc_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/fleetcache/fleetcache/rc"
+)
+
+// B is told that A loads; A fills before B's tracked read of the claim, which
+// finds none. Nobody will wake B: it must look again at once, and not wait for
+// the end of a lease that is gone.
+func TestRaceFilledBetweenClaimAndWatch(t *testing.T) {
+	t.Parallel()
+	srv := start(t)
+	cfg := rc.Config[string]{LeaseTTL: time.Hour, LockWait: time.Hour}
+	_, a := instance(t, srv, quiet(), cfg)
+	_, b := instance(t, srv, quiet(), cfg)
+	warm(t, a)
+	l := newLoader()
+	load := async(func() (string, error) { return a.GetOrSet(t.Context(), "k", l.load) })
+	l.begin(t)
+	cached(t, b, "k", "")
+	arrived, release := srv.Hold("EVALSHA")
+	defer release()
+	wait := async(func() (string, error) { return b.GetOrSet(t.Context(), "k", never(t)) })
+	event(t, arrived, "B's claim")
+	claim, releaseClaim := srv.Hold("CLIENT") // the next command of that pipeline
+	defer releaseClaim()
+	release()
+	event(t, claim, "B's watch")
+	l.finish("v", nil)
+	until(t, "A's fill", func() bool { return do(t, srv, "EXISTS", key(t, a, "k")) == int64(1) })
+	releaseClaim()
+	wait.want(t, "v")
+	load.want(t, "v")
+}
+
+// Two services with one namespace load once.
+func TestRaceTwoServicesLoadOnce(t *testing.T) {
+	t.Parallel()
+	srv := start(t)
+	m := open(t, srv, calm())
+	cfg := rc.Config[string]{LeaseTTL: time.Hour, LockWait: time.Hour}
+	one, two := service(t, m, cfg), service(t, m, cfg)
+	l := newLoader()
+	f := async(func() (string, error) { return one.GetOrSet(t.Context(), "k", l.load) })
+	l.begin(t)
+	g := async(func() (string, error) { return two.GetOrSet(t.Context(), "k", never(t)) })
+	until(t, "the second service to wait", func() bool { return two.Stats().Waits == 1 })
+	l.finish("v", nil)
+	f.want(t, "v")
+	g.want(t, "v")
+}
