@@ -177,8 +177,13 @@ func (c *core) refreshBehind(ctx context.Context, j job, d *cand) {
 
 // refreshed accounts for a background load that is over.
 func (c *core) refreshed(ctx context.Context, j job, d *cand, err error) {
-	if errors.Is(err, errElsewhere) {
+	var b *BackoffError
+	switch {
+	case errors.Is(err, errElsewhere):
 		c.pause(d, c.cfg.lease/10)
+		return
+	case errors.As(err, &b): // another one's failure, counted there
+		c.pause(d, b.RetryAfter)
 		return
 	}
 	c.n.refreshes.Add(1)

@@ -300,7 +300,7 @@ func (c *core) loadLimited(ctx context.Context, fc *flight.Call, j job, keep boo
 	if l.err != nil {
 		return nil, l.err
 	}
-	if _, _, skip := l.info.get(); keep && !skip && c.index != nil && c.cfg.degradedTTL > 0 {
+	if _, _, skip := l.info.get(); keep && !skip {
 		c.keepDegraded(j, l, r.began, fc)
 	}
 	return answer{value: l.value}, nil
@@ -308,8 +308,12 @@ func (c *core) loadLimited(ctx context.Context, fc *flight.Call, j job, keep boo
 
 // keepDegraded keeps a value in memory that was loaded without Redis: fresh
 // for DegradedTTL after its load began, and after that of use only while Redis
-// still does not answer.
+// still does not answer. Nobody announces changes of it, so it is kept only
+// while the node is known to be down, and dropped when it answers again.
 func (c *core) keepDegraded(j job, l loaded, began int64, fc *flight.Call) {
+	if n := c.m.topo.For(j.k.rk); c.index == nil || c.cfg.degradedTTL <= 0 || n == nil || !n.Open() {
+		return
+	}
 	soft := began + int64(c.cfg.degradedTTL)
 	d := &cand{value: l.value, source: FromL1, stored: began, due: soft, soft: soft}
 	d.hard = max(soft, began+int64(c.cfg.ttl+c.cfg.staleFor))

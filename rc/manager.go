@@ -172,6 +172,7 @@ func (m *Manager) checkServer(ctx context.Context) error {
 }
 
 func (m *Manager) onUp(n *topology.Node) {
+	m.table.KillDetached()
 	m.queue.wake()
 	if n != nil && m.opts.Observer != nil {
 		m.opts.Observer.Recovered(m.ctx, RecoveredEvent{Node: n.Addr})

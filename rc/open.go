@@ -29,7 +29,7 @@ import (
 // is older than Redis 7.0, or if it refuses what the library needs. ctx has no
 // influence on the Manager afterwards.
 func Open(ctx context.Context, url string, opts Options) (*Manager, error) {
-	opt, err := parseURL(url)
+	opt, err := ParseURL(url)
 	if err != nil {
 		return nil, err
 	}
@@ -109,8 +109,10 @@ func (o Options) apply(opt rueidis.ClientOption) rueidis.ClientOption {
 	return opt
 }
 
-// parseURL is rueidis.ParseURL plus several addresses in the host part.
-func parseURL(raw string) (rueidis.ClientOption, error) {
+// ParseURL returns the client options that [Open] makes of a URL, for
+// [OpenClient]. It is rueidis.ParseURL with several addresses in the host part,
+// and errors that do not show the password.
+func ParseURL(raw string) (rueidis.ClientOption, error) {
 	var more []string
 	if scheme, rest, ok := strings.Cut(raw, "://"); ok && scheme != "unix" {
 		end := len(rest)

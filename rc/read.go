@@ -111,7 +111,7 @@ func (c *core) held(k keyed) (d *cand, proven bool) {
 	if now >= d.hard {
 		return nil, false
 	}
-	if c.m.table.Coherent(e, now) {
+	if c.m.table.Coherent(e, now) && (now < d.soft || !e.Detached()) {
 		return d, true
 	}
 	d.unproven = true

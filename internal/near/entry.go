@@ -49,6 +49,9 @@ func (e *Entry) kill() {
 // a stale one.
 func (e *Entry) Killed() bool { return e.fresh.Load() == Dead || e.feed.flushed.Load() }
 
+// Detached reports whether no connection vouches for the entry.
+func (e *Entry) Detached() bool { return e.feed.detached }
+
 // Key returns the Redis key of the entry.
 func (e *Entry) Key() string { return e.key }
 

@@ -13,6 +13,9 @@ type Feed struct {
 	// born is when the feed began. Beats and reads sent before it do not
 	// count for it.
 	born int64
+	// detached reports that no connection stands behind the feed, see
+	// [Table.Detached].
+	detached bool
 	// flushed reports that the feed ended because the server dropped all its
 	// keys: its entries are not merely unproven, they are gone.
 	flushed atomic.Bool

@@ -262,6 +262,7 @@ func (t *Table) EvictOthers(e *Entry) {
 // and is not yet alive; see [Table.Publish].
 func (t *Table) Detached(key string, at int64) *Entry {
 	f := newFeed(at)
+	f.detached = true
 	f.heard.Store(at)
 	e := &Entry{feed: f, key: key}
 	e.fresh.Store(pending)
@@ -305,12 +306,24 @@ func (t *Table) kill(key string) bool {
 // for 100,000 entries.
 func (t *Table) KillSlots(moved func(slot uint16) bool) (killed int) {
 	t.movedAt.Store(t.clock.Now())
+	return t.killIf(func(e *Entry) bool { return moved(Slot(e.key)) })
+}
+
+// KillDetached ends all entries that no connection vouches for, because there
+// are connections again. It visits the whole table.
+func (t *Table) KillDetached() (killed int) {
+	return t.killIf(func(e *Entry) bool { return e.feed.detached })
+}
+
+// killIf takes the entries of the keys whose first entry qualifies out of the
+// table and ends them.
+func (t *Table) killIf(match func(*Entry) bool) (killed int) {
 	for i := range t.shards {
 		s := &t.shards[i]
 		var dead []*Entry
 		s.mu.Lock()
 		for k, e := range s.entries {
-			if moved(Slot(k)) {
+			if match(e) {
 				delete(s.entries, k)
 				dead = append(dead, e)
 			}

@@ -1,0 +1,167 @@
+package main
+
+// A mutant is one mechanism taken away.
+type mutant struct {
+	name string
+	file string // relative to the module's root
+	// old is in the file exactly once; new takes its place.
+	old, new string
+	pkg      string // whose tests
+	tests    string // regexp of the tests that must notice
+}
+
+const rcPkg = "./rc"
+
+// mutants is the table. A new mechanism gets a line here with its test.
+var mutants = []mutant{
+	// The fence: what a write takes from a load in flight.
+	{"fill-without-fence", "internal/lease/scripts/fill.lua",
+		"if redis.pcall('GET', KEYS[2]) ~= ARGV[1] then", "if false then",
+		rcPkg, "^TestRaceStaleFill$"},
+	{"set-keeps-the-lease", "internal/lease/scripts/set.lua",
+		"redis.call('DEL', KEYS[2])", "",
+		rcPkg, "^TestRaceStaleFill$"},
+	{"expire-keeps-the-lease", "internal/lease/scripts/expire.lua",
+		"redis.call('DEL', KEYS[2])", "",
+		rcPkg, "^TestRaceStaleFill$"},
+	{"delete-keeps-the-lease", "internal/lease/write.go",
+		"c.c.B().Del().Key(k, Key(k))", "c.c.B().Del().Key(k)",
+		rcPkg, "^TestRaceStaleFill$"},
+	{"delete-many-keeps-the-lease", "internal/lease/many.go",
+		"c.c.B().Del().Key(k, Key(k))", "c.c.B().Del().Key(k)",
+		rcPkg, "^TestRaceStaleFill$"},
+	{"token-of-the-process", "rc/load.go",
+		"rand.Read(b[:])", "rand.Read(b[:0])",
+		rcPkg, "^TestRaceLeaseIdentifiesTheLoad$"},
+	{"acquire-grants-to-all", "internal/lease/scripts/acquire.lua",
+		"holder ~= ARGV[2]", "false",
+		rcPkg, "^TestRaceOneLoad$"},
+
+	// The life of a claim.
+	{"no-lease-extension", "rc/fill.go",
+		"cl.prolong(ctx)\n\t\t}", "}",
+		rcPkg, "^TestRaceLoaderSlowerThanItsLease$"},
+	{"no-lease-extension-many", "rc/many.go",
+		"c.m.redis.ExtendMany(octx, claims, c.cfg.lease)", "_ = octx",
+		rcPkg, "^TestRaceLoaderSlowerThanItsLease$"},
+	{"claim-kept-after-a-failure", "rc/fill.go",
+		"return c.m.redis.Release(ctx, cl.k.rk, cl.token, text, c.cfg.errorBackoff)", "return nil",
+		rcPkg, "^TestRaceHolder(Panics|Goexit)$"},
+	{"claim-always-joinable", "rc/fill.go",
+		"if cl.lost.Load() {\n\t\treturn false\n\t}\n\tnow", "if true {\n\t\treturn true\n\t}\n\tnow",
+		rcPkg, "^TestRaceLateReaderDoesNotJoin$"},
+	{"wait-by-timer-only", "rc/load.go",
+		"case <-woken:", "case <-func() chan struct{} { _ = woken; return nil }():",
+		rcPkg, "^TestRaceOneLoad$"},
+	{"no-load-timeout", "rc/load.go",
+		"context.WithTimeoutCause(ctx, c.cfg.loadTimeout, limit)", "context.WithTimeoutCause(ctx, c.cfg.loadTimeout+1<<42, limit)",
+		rcPkg, "^TestRaceLoaderThatHangs$"},
+	{"no-panic-recovery", "rc/load.go",
+		"if p := recover(); p != nil {", "if p := any(nil); p != nil {",
+		rcPkg, "^TestRaceHolderPanics$"},
+	{"no-error-backoff", "rc/fill.go",
+		"c.release(ctx, cl, c.backoffText(ctx, l.err))", `c.release(ctx, cl, "")`,
+		rcPkg, "^TestRaceFailingLoaderUnderLoad$"},
+
+	// The near cache.
+	{"fresh-ignores-heard", "internal/near/table.go",
+		"return now < e.fresh.Load() && now-e.feed.heard.Load() <= t.max", "return now < e.fresh.Load()",
+		rcPkg, "^TestRaceSilentFeed$"},
+	{"coherent-ignores-heard", "internal/near/table.go",
+		"return e.fresh.Load() != Dead && now-e.feed.heard.Load() <= t.max", "return e.fresh.Load() != Dead",
+		rcPkg, "^TestRaceSilentFeed$"},
+	{"late-beats-count", "internal/near/store.go",
+		"now-heard > s.t.max {", "now-heard > s.t.max+1<<60 {",
+		rcPkg, "^TestRaceLateBeat$"},
+	{"unarmed-replies-count", "internal/near/store.go",
+		"if armed {", `if armed || cmd == "GET" {`,
+		rcPkg, "^TestRaceUntrackedReply$"},
+	{"take-without-identity", "internal/near/table.go",
+		"e.reply != id {", "e.reply == nil {",
+		rcPkg, "^TestRaceTakeOfAnotherReply$"},
+	{"closed-feed-lives-on", "internal/near/store.go",
+		"s.feed.Load().end(false)\n\ts.t.stores.remove(s)", "s.t.stores.remove(s)",
+		rcPkg, "^TestRacePushLostWithItsConnection$"},
+	{"flush-ignored", "internal/near/store.go",
+		"s.reset(true)", "",
+		rcPkg, "^TestRaceFlushAll$"},
+	{"pushes-ignored", "internal/near/store.go",
+		"err == nil && s.t.kill(k)", "err == nil && k == \"\"",
+		rcPkg, "^TestRaceInsertAfterInvalidation$/^Elsewhere$"},
+	{"publish-revives", "internal/near/table.go",
+		"if e.fresh.CompareAndSwap(pending, fresh) {", "if e.fresh.Swap(fresh) != 0 {",
+		rcPkg, "^TestRaceInsertAfterInvalidation$"},
+
+	// Read your writes.
+	{"no-evict-after-a-write", "rc/write.go",
+		"err, soft, func() { c.m.table.Evict(k.rk) })", "err, soft, func() {})",
+		rcPkg, "^TestReadYourWritesBeforeThePush$"},
+	{"no-evict-after-delete-many", "rc/writemany.go",
+		"err, false, func() { c.m.table.Evict(k.rk) })", "err, false, func() {})",
+		rcPkg, "^TestReadYourWritesBeforeThePush$"},
+	{"flights-not-forgotten", "rc/manager.go",
+		"c.flights.Forget(key)", "",
+		rcPkg, "^TestDegradedLoadAgainstAWrite$"},
+	{"reads-not-forgotten", "rc/read.go",
+		"rd.void.Store(true)\n\t\tdelete(r.m, key)", "",
+		rcPkg, "^TestRaceReadBegunBeforeAWrite$"},
+	{"old-degraded-load-kept", "rc/load.go",
+		"d, fc.Detached)", "d, func() bool { return false })",
+		rcPkg, "^TestDegradedLoadAgainstAWrite$"},
+	{"write-forgets-its-own-service", "rc/manager.go",
+		"range *g.cores.Load() {\n\t\tc.flights", "range (*g.cores.Load())[:1] {\n\t\tc.flights",
+		rcPkg, "^TestRaceTwoServicesDegraded$"},
+
+	// Stale values.
+	{"delete-only-expires", "rc/write.go",
+		"if soft {\n\t\t\t_, err", "if true {\n\t\t\t_, err",
+		rcPkg, "^TestRacePurgeBeatsStaleIfError$"},
+	{"stale-flag-ignored", "rc/read.go",
+		"d.flagged = h.Stale", "d.flagged = false",
+		rcPkg, "^TestRaceExpireKeepsTheFallback$"},
+	{"no-stale-if-error", "rc/get.go",
+		"case g >= fallback:\n\t\treturn c.serveStale(ctx, j.k.id, d, StaleLoadFailed), nil", "",
+		rcPkg, "^TestRaceExpireKeepsTheFallback$"},
+	{"no-negative-caching", "rc/fill.go",
+		"p.negative, p.value, p.ttl = true, nil, c.cfg.negativeTTL", "p.negative, p.value, p.ttl = true, nil, 0",
+		rcPkg, "^TestNegative$"},
+
+	// What is found in Redis.
+	{"key-hash-ignored", "internal/envelope/parse.go",
+		"got != want {\n\t\treturn Header{}, nil, fmt.Errorf(\"%w: key hash", "got != want && b == nil {\n\t\treturn Header{}, nil, fmt.Errorf(\"%w: key hash",
+		rcPkg, "^TestRaceBadBytes$"},
+	{"codec-id-ignored", "rc/read.go",
+		"case h.Codec != c.types.codecID:", "case false:",
+		rcPkg, "^TestRaceBadBytes$"},
+	{"wrong-type-is-an-error", "internal/lease/client.go",
+		"ok && isWrongType(re) {", "ok && isWrongType(re) && false {",
+		rcPkg, "^TestRaceBadBytes$"},
+	{"fill-ignores-the-version", "internal/lease/scripts/fill.lua",
+		"and newer(head, ARGV[2])", "and false",
+		rcPkg, "^TestVersion$"},
+	{"set-ignores-the-version", "internal/lease/scripts/set.lua",
+		"and newer(head, ARGV[1])", "and false",
+		rcPkg, "^TestVersion$"},
+
+	// Redis away.
+	{"queue-not-replayed", "rc/recovery.go",
+		"_ = r.replay(r.m.ctx)", "_ = r",
+		rcPkg, "^TestDegradedDeleteIsReplayed$"},
+	{"read-before-settling", "rc/read.go",
+		"if err := c.m.queue.settle(ctx, k.rk); err != nil {", "if err := error(nil); err != nil {",
+		rcPkg, "^TestDegradedWriteIsSettledBeforeARead$"},
+	{"batch-before-settling", "rc/many.go",
+		"if err := c.m.queue.settle(ctx, it.k.rk); err != nil {", "if err := error(nil); err != nil {",
+		rcPkg, "^TestDegradedWriteIsSettledBeforeARead$"},
+	{"no-bulkhead", "rc/load.go",
+		"case c.fallback <- struct{}{}:\n\t\tdefer func() { <-c.fallback }()", "case make(chan struct{}, 1) <- struct{}{}:",
+		rcPkg, "^TestDegradedAnswers$"},
+
+	// Those who wait.
+	{"reader-takes-others-down", "rc/read.go",
+		"rd.again = rd.err != nil && ctx.Err() != nil", "rd.again = false",
+		rcPkg, "^TestRaceReaderLeaves$"},
+	{"leader-takes-others-down", "internal/flight/flight.go",
+		"c.waiters == 0 && !c.finishing", "c.waiters >= 0 && !c.finishing",
+		rcPkg, "^TestRaceLeaderLeavesWhileWaiting$"},
+}
