@@ -30,7 +30,7 @@ const Off = -1
 // the cached type.
 type Config[T any] struct {
 	// Prefix begins every key. Services that share values share it.
-	// Defaults to "cache".
+	// Defaults to Options.Prefix.
 	Prefix string
 	// KeyVersion separates generations of what is stored: change it when
 	// the stored form of T changes. Defaults to "v1".
@@ -124,7 +124,7 @@ type settings struct {
 func (c Config[T]) settings(m *Manager) settings {
 	ttl := cmp.Or(c.TTL, DefaultTTL)
 	s := settings{
-		prefix:        c.Prefix,
+		prefix:        cmp.Or(c.Prefix, m.opts.Prefix),
 		keyVersion:    c.KeyVersion,
 		ttl:           ttl,
 		staleFor:      c.StaleFor,

@@ -29,6 +29,7 @@ type core struct {
 	index   *otter.Cache[string, *near.Entry]
 	flights flight.Group
 	reads   reads
+	cold    coldness
 	batches atomic.Uint64 // numbers the flights of batches
 	// longestTTL is the longest time to live of a value stored by this
 	// process, in nanoseconds, if it is above Config.TTL.
@@ -148,6 +149,8 @@ type cand struct {
 	hard     int64 // when it ends
 	seen     string
 	entry    *near.Entry // that holds it in memory; nil if none does
+	home     *core       // whose index has the entry
+	ik       string      // under this identifier
 }
 
 // grade says what a candidate is good for.

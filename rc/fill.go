@@ -20,13 +20,14 @@ type claim struct {
 	began int64
 	// watch is killed when the lease key changes: mostly because this process
 	// prolonged it, sometimes because somebody voided it. Nil while the lease
-	// is not watched. Written by keep, read by joinable.
+	// is not watched. Written by guard, read by joinable.
 	watch atomic.Pointer[near.Entry]
 	lost  atomic.Bool
 }
 
 // joinable reports whether a caller that comes now may have the result of a
-// load that began earlier: not if the key may have been invalidated since.
+// load that began earlier: not if the key is known to have been invalidated
+// since, and only within MaxStaleness if that could not be known.
 func (cl *claim) joinable() bool {
 	if cl.lost.Load() {
 		return false
@@ -45,10 +46,9 @@ func (cl *claim) joinable() bool {
 
 // loadHeld loads under a granted claim and stores the result, if the claim
 // still stands by then.
-func (c *core) loadHeld(ctx context.Context, fc *flight.Call, j job, token string, g lease.Grant) (any, error) {
+func (c *core) loadHeld(ctx context.Context, fc *flight.Call, j job, token string) (any, error) {
 	fc.Finish() // another process may be waiting for it
 	cl := &claim{c: c, k: j.k, token: token, began: c.m.now()}
-	cl.watch.Store(g.Watch)
 	fc.Joinable(cl.joinable)
 	l := cl.guard(ctx, c.begin(ctx, j, false))
 	if w := cl.watch.Load(); w != nil {
@@ -57,10 +57,16 @@ func (c *core) loadHeld(ctx context.Context, fc *flight.Call, j job, token strin
 	return c.settle(ctx, fc, j, cl, l)
 }
 
-// guard waits for the loader and prolongs the claim meanwhile.
+// watchAfter is how long a load runs before its claim is watched. Most are over
+// by then, and need no more than the claim and the fill.
+const watchAfter = 10 * time.Millisecond
+
+// guard waits for the loader, and watches and prolongs the claim meanwhile.
 func (cl *claim) guard(ctx context.Context, r *running) loaded {
-	tick := time.NewTicker(cl.c.cfg.lease / 3)
-	defer tick.Stop()
+	every := cl.c.cfg.lease / 3
+	next := time.NewTimer(min(watchAfter, every))
+	defer next.Stop()
+	prolonged := cl.began // the lease lasts from then
 	for {
 		var woken, gone <-chan struct{}
 		if w := cl.watch.Load(); w != nil && !cl.lost.Load() {
@@ -75,8 +81,14 @@ func (cl *claim) guard(ctx context.Context, r *running) loaded {
 			cl.verify(ctx)
 		case <-gone:
 			cl.verify(ctx)
-		case <-tick.C:
-			cl.prolong(ctx)
+		case <-next.C:
+			if now := cl.c.m.now(); since(now, prolonged) >= every {
+				prolonged = now
+				cl.prolong(ctx)
+			} else {
+				cl.verify(ctx)
+			}
+			next.Reset(every - since(cl.c.m.now(), prolonged))
 		}
 	}
 }
@@ -84,12 +96,7 @@ func (cl *claim) guard(ctx context.Context, r *running) loaded {
 // verify looks whether the lease key still has our token, and watches it
 // again.
 func (cl *claim) verify(ctx context.Context) {
-	var w *near.Entry
-	var token string
-	err := cl.c.m.do(ctx, cl.k.rk, func(ctx context.Context) (err error) {
-		w, token, err = cl.c.m.redis.Watch(ctx, cl.k.rk)
-		return err
-	})
+	w, token, err := cl.c.watch(ctx, cl.k)
 	old := cl.watch.Swap(w) // nil after an error: asked again with the next tick
 	if old != nil {
 		cl.c.m.table.Release(old)

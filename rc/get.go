@@ -67,6 +67,9 @@ func (c *core) getOrSet(ctx context.Context, id string, load loadFunc, opts []Op
 	if err != nil {
 		return answer{}, err
 	}
+	if c.claimFirst(ctx, k) {
+		return c.share(ctx, job{k: k, o: o, load: load, direct: true})
+	}
 	d, reason, err := c.find(ctx, k)
 	if err != nil && (ctx.Err() != nil || errors.Is(err, ErrClosed)) {
 		return answer{}, err
@@ -94,6 +97,16 @@ func (c *core) getOrSet(ctx context.Context, id string, load loadFunc, opts []Op
 	}
 	c.miss(ctx, id, reason)
 	return c.await(ctx, j, d)
+}
+
+// claimFirst reports whether to claim a key without looking for its value
+// first. Not if there may be a stale one to fall back on.
+func (c *core) claimFirst(ctx context.Context, k keyed) bool {
+	if !c.cold.likely() || c.cfg.staleFor > 0 || c.m.queue.n.Load() > 0 || c.m.closed.Load() || ctx.Err() != nil {
+		return false
+	}
+	_, proven := c.held(k)
+	return !proven
 }
 
 // await waits for a load, and falls back on the candidate.
@@ -136,7 +149,8 @@ func (c *core) share(ctx context.Context, j job) (answer, error) {
 	switch {
 	case errors.Is(err, flight.ErrGoexit):
 		return answer{}, ErrGoexit
-	case errors.Is(err, flight.ErrClosed):
+	case errors.Is(err, flight.ErrClosed),
+		c.m.closed.Load() && ctx.Err() == nil && errors.Is(err, context.Canceled):
 		return answer{}, ErrClosed
 	}
 	if err != nil {
@@ -190,6 +204,8 @@ func (c *core) refreshed(ctx context.Context, j job, d *cand, err error) {
 	if errors.Is(err, ErrNotFound) {
 		err = nil
 	}
+	// If the new value was not stored, the old one is still due.
+	c.pause(d, 100*time.Millisecond)
 	if err != nil && c.m.ctx.Err() == nil {
 		c.n.refreshErrors.Add(1)
 		c.pause(d, max(c.cfg.errorBackoff, 10*time.Millisecond))

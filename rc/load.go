@@ -11,6 +11,7 @@ import (
 
 	"github.com/fleetcache/fleetcache/internal/flight"
 	"github.com/fleetcache/fleetcache/internal/lease"
+	"github.com/fleetcache/fleetcache/internal/near"
 )
 
 // job is one key to be loaded.
@@ -22,6 +23,9 @@ type job struct {
 	// cause is why Redis cannot be used for this key, nil if it can.
 	cause      error
 	background bool
+	// direct reports that Redis was not asked for the value: it mostly has
+	// none lately.
+	direct bool
 	// impatient reports that the caller has waited for another process
 	// already, and has no stale value to make do with.
 	impatient bool
@@ -58,29 +62,26 @@ func (c *core) lead(ctx context.Context, fc *flight.Call, j job) (any, error) {
 		}
 		switch g.State {
 		case lease.Granted:
-			return c.loadHeld(ctx, fc, j, token, g)
+			if j.direct {
+				c.cold.note(true)
+				c.miss(ctx, j.k.id, MissAbsent)
+			}
+			return c.loadHeld(ctx, fc, j, token)
 		case lease.Backoff:
-			c.unwatch(g)
 			return nil, &BackoffError{Key: j.k.rk, Text: g.Text, RetryAfter: g.Left}
 		case lease.Held:
 			if j.background {
-				c.unwatch(g)
 				return nil, errElsewhere
 			}
 			if j.impatient || c.m.now() >= until {
-				c.unwatch(g)
 				c.observeWait(ctx, j, waited, true)
 				return c.loadAnyway(ctx, fc, j)
 			}
 			c.n.waits.Add(1)
-			err := c.waitFor(ctx, g, until)
-			c.unwatch(g)
-			if err != nil {
+			if err := c.waitFor(ctx, j.k, g.Left, until); err != nil {
 				return nil, err
 			}
 			c.observeWait(ctx, j, waited, false)
-		case lease.Changed:
-			c.unwatch(g)
 		}
 		// Somebody stored, or let go of, something: look what is there.
 		d, _, err := c.fetch(ctx, j.k)
@@ -118,27 +119,31 @@ func (c *core) acquire(ctx context.Context, j job, token string) (g lease.Grant,
 	return g, err
 }
 
-func (c *core) unwatch(g lease.Grant) {
-	if g.Watch != nil {
-		c.m.table.Release(g.Watch)
-	}
-}
-
 // waitFor sleeps until the claim of another process changes: by the push for
 // its key, by the end of its time (no push may come for that), by the loss of
 // the connection that would push, or until the given time.
-func (c *core) waitFor(ctx context.Context, g lease.Grant, until int64) error {
-	if g.Gone {
-		return nil // nobody would wake us: it has happened already
+func (c *core) waitFor(ctx context.Context, k keyed, left time.Duration, until int64) error {
+	var w *near.Entry
+	for try := 0; w == nil; try++ {
+		var token string
+		var err error
+		w, token, err = c.watch(ctx, k)
+		if err != nil || token == "" {
+			return ctx.Err() // it has happened already; or the next claim fails too
+		}
+		// Without a watch the claim changed while we looked, so look again; or
+		// we were redirected, and nobody will wake us for a while.
+		if w == nil && try == 3 {
+			left = min(left, c.m.opts.OpTimeout)
+			break
+		}
 	}
-	left := min(g.Left+time.Millisecond, since(until, c.m.now()))
 	var woken, gone <-chan struct{}
-	if g.Watch != nil {
-		woken, gone = g.Watch.Woken(), g.Watch.Feed().Gone()
-	} else {
-		// Redirected between claim and watch: nobody will wake us.
-		left = min(left, c.m.opts.OpTimeout)
+	if w != nil {
+		defer c.m.table.Release(w)
+		woken, gone = w.Woken(), w.Feed().Gone()
 	}
+	left = min(left+time.Millisecond, since(until, c.m.now()))
 	t := time.NewTimer(max(left, time.Millisecond))
 	defer t.Stop()
 	select {
@@ -149,6 +154,15 @@ func (c *core) waitFor(ctx context.Context, g lease.Grant, until int64) error {
 		return context.Cause(ctx)
 	}
 	return nil
+}
+
+// watch reads the claim on a key and watches it.
+func (c *core) watch(ctx context.Context, k keyed) (w *near.Entry, token string, err error) {
+	err = c.m.do(ctx, k.rk, func(ctx context.Context) (err error) {
+		w, token, err = c.m.redis.Watch(ctx, k.rk)
+		return err
+	})
+	return w, token, err
 }
 
 func (c *core) observeWait(ctx context.Context, j job, from int64, timedOut bool) {
@@ -183,7 +197,7 @@ type loaded struct {
 func (c *core) begin(ctx context.Context, j job, degraded bool) *running {
 	r := &running{c: c, began: c.m.now(), done: make(chan loaded, 1)}
 	r.event = LoadStartEvent{Namespace: c.ns, IDs: []string{j.k.id}, Background: j.background, Degraded: degraded}
-	r.start(ctx, fmt.Errorf("%w: %s after %v", ErrLoadTimeout, c.name(j.k), c.cfg.loadTimeout), j.load)
+	r.start(ctx, &timeoutError{core: c, id: j.k.id}, j.load)
 	return r
 }
 
@@ -212,6 +226,24 @@ func (r *running) start(ctx context.Context, limit error, load loadFunc) {
 		l = loaded{value: v, err: err}
 	}()
 }
+
+// timeoutError is [ErrLoadTimeout] with what timed out, put into words only if
+// it does.
+type timeoutError struct {
+	core *core
+	id   string
+	many int
+}
+
+func (e *timeoutError) Error() string {
+	what := e.core.name(keyed{id: e.id})
+	if e.many > 0 {
+		what = fmt.Sprintf("%d identifiers of %q", e.many, e.core.ns)
+	}
+	return fmt.Sprintf("%v: %s after %v", ErrLoadTimeout, what, e.core.cfg.loadTimeout)
+}
+
+func (e *timeoutError) Unwrap() error { return ErrLoadTimeout }
 
 // end accounts for a loader that has returned or is given up.
 func (r *running) end(l loaded) loaded {
@@ -279,16 +311,11 @@ func (c *core) loadAnyway(ctx context.Context, fc *flight.Call, j job) (any, err
 }
 
 func (c *core) loadLimited(ctx context.Context, fc *flight.Call, j job, keep bool) (any, error) {
-	t := time.NewTimer(c.cfg.loadTimeout)
-	defer t.Stop()
-	select {
-	case c.fallback <- struct{}{}:
-		defer func() { <-c.fallback }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	case <-t.C:
-		return nil, fmt.Errorf("%w: %s waited %v for one of %d", ErrOverloaded, c.name(j.k), c.cfg.loadTimeout, c.cfg.fallbackLoads)
+	release, err := c.fallbackSlot(ctx, 1)
+	if err != nil {
+		return nil, err
 	}
+	defer release()
 	r := c.begin(ctx, j, true)
 	// Nothing tells us of a change made elsewhere, so only callers that come
 	// within the bound may share this.
@@ -304,6 +331,20 @@ func (c *core) loadLimited(ctx context.Context, fc *flight.Call, j job, keep boo
 		c.keepDegraded(j, l, r.began, fc)
 	}
 	return answer{value: l.value}, nil
+}
+
+// fallbackSlot waits for one of Config.FallbackLoads, for LoadTimeout at most.
+func (c *core) fallbackSlot(ctx context.Context, ids int) (release func(), err error) {
+	t := time.NewTimer(c.cfg.loadTimeout)
+	defer t.Stop()
+	select {
+	case c.fallback <- struct{}{}:
+		return func() { <-c.fallback }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-t.C:
+		return nil, fmt.Errorf("%w: %d identifiers of %q waited %v for one of %d", ErrOverloaded, ids, c.ns, c.cfg.loadTimeout, c.cfg.fallbackLoads)
+	}
 }
 
 // keepDegraded keeps a value in memory that was loaded without Redis: fresh

@@ -2,6 +2,8 @@ package rc
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -12,6 +14,8 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/fleetcache/fleetcache/internal/envelope"
+	"github.com/fleetcache/fleetcache/internal/key"
 	"github.com/fleetcache/fleetcache/internal/lease"
 	"github.com/fleetcache/fleetcache/internal/near"
 	"github.com/fleetcache/fleetcache/internal/testclock"
@@ -28,11 +32,14 @@ type Manager struct {
 	redis  *lease.Client
 	topo   *topology.Watcher
 	queue  *recovery
+	reaper reaper
 	clock  *near.Clock
 
 	// queues gather reads by node: [0] plain ones, [1] tracked ones. Keys are
 	// *topology.Node, values *readQueue.
 	queues [2]sync.Map
+
+	opShared atomic.Pointer[sharedContext]
 
 	// refreshes bounds background loads: a slot is taken by sending.
 	refreshes chan struct{}
@@ -65,11 +72,13 @@ func newManager(ctx context.Context, opt rueidis.ClientOption, opts Options) (*M
 	m := &Manager{opts: opts, groups: map[string]*group{}, refreshes: make(chan struct{}, opts.MaxRefreshes)}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.clock = testclock.From(ctx)
+	m.reaper.wake = make(chan struct{}, 1)
 	var topo atomic.Pointer[topology.Watcher]
 	m.table = near.NewTable(near.Options{
 		Clock:        m.clock,
 		MaxStaleness: opts.MaxStaleness,
 		RawBytes:     opts.ClientCacheBytes,
+		OnKill:       m.reaper.add,
 		OnNewFeed: func() {
 			if w := topo.Load(); w != nil {
 				w.Beat()
@@ -131,7 +140,7 @@ func (m *Manager) start(ctx context.Context, topo *atomic.Pointer[topology.Watch
 		Client:        m.client,
 		Table:         m.table,
 		Logger:        m.opts.Logger,
-		Prefix:        "cache",
+		Prefix:        m.opts.Prefix,
 		Heartbeat:     m.opts.Heartbeat,
 		WatchInterval: m.opts.WatchInterval,
 		Timeout:       m.opts.OpTimeout,
@@ -144,17 +153,78 @@ func (m *Manager) start(ctx context.Context, topo *atomic.Pointer[topology.Watch
 	m.topo = w
 	topo.Store(w)
 	w.Beat() // for feeds that were born before there was somebody to ask
+	if err := m.probe(ctx); err != nil {
+		w.Close()
+		return err
+	}
 	m.wg.Go(m.queue.run)
+	m.wg.Go(func() { m.reaper.run(m.ctx) })
 	return nil
 }
 
-// checkServer refuses a server that is too old. One that does not say how old
-// it is, because of an ACL, is let in.
+// probe does once what the cache will do all the time, on a key of its own, so
+// that a missing permission is an error of Open and not a cache that does not
+// work.
+func (m *Manager) probe(ctx context.Context) error {
+	space, err := key.NewSpace(m.opts.Prefix, "", "fc-probe")
+	if err != nil {
+		return err
+	}
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails: crypto/rand aborts the process instead
+	k := space.Key(hex.EncodeToString(id[:]))
+	b, err := envelope.Finish(envelope.Begin(nil, envelope.Header{WriteID: 1, SoftTTL: time.Minute, HardTTL: time.Minute}, k), 0)
+	if err != nil {
+		return err
+	}
+	w := lease.Write{Key: k, Envelope: b, TTL: time.Minute, Versioned: true}
+	if _, err := m.redis.Acquire(ctx, k, "", "probe", time.Minute); err != nil {
+		return fmt.Errorf("claim: %w", err)
+	}
+	if _, err := m.redis.Extend(ctx, k, "probe", time.Minute); err != nil {
+		return fmt.Errorf("prolong a claim: %w", err)
+	}
+	if out, _, err := m.redis.Fill(ctx, w, "probe"); err != nil || out != lease.Stored {
+		return fmt.Errorf("fill: outcome %d: %w", out, orForbidden(err))
+	}
+	w.Track = true
+	if out, v, err := m.redis.Set(ctx, w); err != nil || out != lease.Stored || v.Entry == nil {
+		return fmt.Errorf("set, and read tracked behind it: outcome %d: %w", out, orForbidden(err))
+	}
+	v, err := m.redis.Read(ctx, k)
+	if err != nil || v.Raw == nil || v.Left <= 0 || v.Entry == nil {
+		return fmt.Errorf("read tracked: %w", orForbidden(err))
+	}
+	if found, err := m.redis.Expire(ctx, k); err != nil || !found {
+		return fmt.Errorf("expire: %w", orForbidden(err))
+	}
+	if found, err := m.redis.Delete(ctx, k); err != nil || !found {
+		return fmt.Errorf("delete: %w", orForbidden(err))
+	}
+	m.table.Evict(k)
+	return nil
+}
+
+// orForbidden is the error of a command that did nothing and said nothing,
+// because another one in front of it was refused.
+func orForbidden(err error) error {
+	if err == nil {
+		return errors.New("NOPERM: no effect, a command of it seems to be forbidden")
+	}
+	return err
+}
+
+// checkServer refuses a server that is too old, and a cluster that rueidis takes
+// for a standalone server because it may not ask for its slots. A server that
+// does not say what it is, because of an ACL, is let in.
 func (m *Manager) checkServer(ctx context.Context) error {
 	for addr, c := range m.client.Nodes() {
 		info, err := c.Do(ctx, c.B().Info().Section("server").Build()).ToString()
 		if err != nil {
 			continue
+		}
+		if strings.Contains(info, "redis_mode:cluster") && m.client.Mode() != rueidis.ClientModeCluster {
+			return fmt.Errorf("NOPERM: node %s is of a cluster, and CLUSTER SLOTS or SHARDS is not allowed", addr)
 		}
 		for _, line := range strings.Split(info, "\n") {
 			v, ok := strings.CutPrefix(line, "redis_version:")
@@ -299,17 +369,43 @@ func (m *Manager) join(name string, c *core) *group {
 	return g
 }
 
-// do runs one operation on the node of key, within OpTimeout. Failures count
-// for the node's breaker; while that is open, nothing is sent.
+// do runs one operation on the node of key, within OpTimeout. Failures make the
+// node be asked for a beat; while its breaker is open, nothing is sent.
 func (m *Manager) do(ctx context.Context, key string, op func(context.Context) error) error {
 	n := m.topo.For(key)
 	if n == nil || n.Open() {
 		return &NodeError{Node: addr(n), Err: errNotServing}
 	}
-	octx, cancel := context.WithTimeout(ctx, m.opts.OpTimeout)
+	octx, cancel := m.opContext(ctx)
 	err := op(octx)
 	cancel()
 	return m.done(ctx, n, err)
+}
+
+// opContext bounds an operation by OpTimeout. Operations whose own context
+// cannot end share one that ends a little later, so that most need no timer.
+func (m *Manager) opContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	if ctx.Done() != nil {
+		return context.WithTimeout(ctx, m.opts.OpTimeout)
+	}
+	slice := int64(m.opts.OpTimeout / 10)
+	now := m.now()
+	if s := m.opShared.Load(); s != nil && now-s.began < slice {
+		return s.ctx, func() {}
+	}
+	s := &sharedContext{began: now}
+	// The timer ends it; Close does for those that are left.
+	s.ctx, s.cancel = context.WithTimeout(m.ctx, m.opts.OpTimeout+time.Duration(slice))
+	m.opShared.Store(s)
+	return s.ctx, func() {}
+}
+
+// sharedContext is a context for operations that begin within one slice of
+// time.
+type sharedContext struct {
+	ctx    context.Context
+	cancel context.CancelFunc // kept for vet: the timeout calls it
+	began  int64
 }
 
 // done accounts for the outcome of an operation on a node.

@@ -333,36 +333,43 @@ func (b *batch) loadOwn(ctx context.Context, own []*item) error {
 		return nil
 	}
 	c := b.c
-	degraded := true
+	degraded, limited := true, false
 	for _, it := range own {
 		degraded = degraded && it.token == ""
+		limited = limited || it.token == ""
 	}
-	if degraded {
-		select {
-		case c.fallback <- struct{}{}:
-			defer func() { <-c.fallback }()
-		case <-ctx.Done():
-			return context.Cause(ctx)
+	if limited {
+		release, err := c.fallbackSlot(ctx, len(own))
+		if err != nil {
+			b.giveUp(ctx, own, err)
+			return nil
 		}
+		defer release()
 	}
 	m, l := b.run(ctx, own, degraded)
 	if l.err == nil {
 		b.store(ctx, own, m, l)
 		return nil
 	}
-	b.release(ctx, own, c.backoffText(ctx, l.err))
-	for _, it := range own {
-		if it.d.grade(c.m.now(), b.o.maxStale) >= fallback {
-			b.put(it.k.id, c.serveStale(ctx, it.k.id, it.d, StaleLoadFailed))
-		} else {
-			b.fail(it.k.id, l.err)
-		}
-	}
+	b.giveUp(ctx, own, l.err)
 	var p *flight.PanicError
 	if errors.As(l.err, &p) {
 		return p
 	}
 	return nil
+}
+
+// giveUp ends items that could not be loaded.
+func (b *batch) giveUp(ctx context.Context, own []*item, err error) {
+	c := b.c
+	b.release(ctx, own, c.backoffText(ctx, err))
+	for _, it := range own {
+		if it.d.grade(c.m.now(), b.o.maxStale) >= fallback {
+			b.put(it.k.id, c.serveStale(ctx, it.k.id, it.d, StaleLoadFailed))
+		} else {
+			b.fail(it.k.id, err)
+		}
+	}
 }
 
 // run runs the loader and prolongs the claims meanwhile.
@@ -497,7 +504,6 @@ func (b *batch) fill(ctx context.Context, items []*item, writes []lease.Write, t
 func (c *core) beginMany(ctx context.Context, ids []string, load func(context.Context, []string) (map[string]any, error), degraded bool) *running {
 	r := &running{c: c, began: c.m.now(), done: make(chan loaded, 1)}
 	r.event = LoadStartEvent{Namespace: c.ns, IDs: ids, Degraded: degraded}
-	limit := fmt.Errorf("%w: %d identifiers of %q after %v", ErrLoadTimeout, len(ids), c.ns, c.cfg.loadTimeout)
-	r.start(ctx, limit, func(ctx context.Context) (any, error) { return load(ctx, ids) })
+	r.start(ctx, &timeoutError{core: c, many: len(ids)}, func(ctx context.Context) (any, error) { return load(ctx, ids) })
 	return r
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/fleetcache/fleetcache/internal/key"
 )
 
 // Defaults of [Options].
@@ -36,6 +38,11 @@ type Options struct {
 	// the addresses of the URL those of Sentinels. Defaults to the URL's
 	// master_set parameter.
 	MasterSet string
+
+	// Prefix begins every key, unless Config.Prefix says otherwise, and the
+	// few keys the Manager itself reads or writes. An ACL user must be allowed
+	// its keys. Defaults to "cache".
+	Prefix string
 
 	// DialTimeout bounds making a connection. An operation that finds a
 	// connection being made for another one may wait for that long, in place
@@ -85,6 +92,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	o.ClientName = cmp.Or(o.ClientName, "fleetcache")
+	o.Prefix = cmp.Or(o.Prefix, key.DefaultPrefix)
 	o.DialTimeout = cmp.Or(o.DialTimeout, DefaultDialTimeout)
 	o.OpTimeout = cmp.Or(o.OpTimeout, DefaultOpTimeout)
 	o.MaxStaleness = cmp.Or(o.MaxStaleness, DefaultMaxStaleness)
@@ -101,6 +109,9 @@ func (o Options) withDefaults() Options {
 }
 
 func (o Options) validate() error {
+	if _, err := key.NewSpace(o.Prefix, "", "x"); err != nil {
+		return fmt.Errorf("rc: Options.Prefix: %w", err)
+	}
 	for _, f := range []struct {
 		name     string
 		value    time.Duration

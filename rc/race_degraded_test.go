@@ -13,7 +13,7 @@ import (
 
 // brief are options under which a server that is away is noticed at once.
 func brief() rc.Options {
-	return rc.Options{OpTimeout: 50 * time.Millisecond, MaxStaleness: time.Minute, Heartbeat: 50 * time.Millisecond}
+	return rc.Options{OpTimeout: 250 * time.Millisecond, MaxStaleness: time.Minute, Heartbeat: 50 * time.Millisecond}
 }
 
 func refused(t *testing.T, m *rc.Manager) {

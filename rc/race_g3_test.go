@@ -28,8 +28,19 @@ func TestReadYourWritesBeforeThePush(t *testing.T) {
 			if err := v.do(t.Context(), a, "k"); err != nil {
 				t.Fatal(err)
 			}
+			gets := srv.Commands()["GET"]
 			read := async(func() (string, error) { v, _, err := a.Get(t.Context(), "k"); return v, err })
 			event(t, held, "the push")
+			// The answer of Redis to the read is behind the push: one that comes
+			// before is from memory.
+			until(t, "the read to ask Redis, or to end", func() bool {
+				select {
+				case <-read.done:
+					return true
+				default:
+					return srv.Commands()["GET"] > gets
+				}
+			})
 			l.release()
 			read.want(t, v.after)
 		})

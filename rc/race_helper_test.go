@@ -238,7 +238,8 @@ func cached(t *testing.T, s *rc.CacheService[string], id, want string) {
 func fill(t *testing.T, s *rc.CacheService[string], id, v string) {
 	t.Helper()
 	var n atomic.Int32
-	if got, err := s.GetOrSet(t.Context(), id, gives(v, &n)); got != v || err != nil || n.Load() != 1 {
+	f := async(func() (string, error) { return s.GetOrSet(t.Context(), id, gives(v, &n)) })
+	if got, err := f.get(t); got != v || err != nil || n.Load() != 1 {
 		t.Errorf("GetOrSet(%q) = %q, %v with %d loads, want %q with 1", id, got, err, n.Load(), v)
 	}
 }

@@ -22,8 +22,8 @@ func explode(context.Context) (string, error) { panic("kaboom") }
 func TestRaceHolderPanics(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
-	m, a := instance(t, srv, calm(), rc.Config[string]{LeaseTTL: time.Hour, LockWait: time.Minute, ErrorBackoff: rc.Off})
-	_, b := instance(t, srv, calm(), rc.Config[string]{LeaseTTL: time.Hour, LockWait: time.Minute})
+	m, a := instance(t, srv, calm(), rc.Config[string]{LeaseTTL: time.Hour, LockWait: time.Hour, ErrorBackoff: rc.Off})
+	_, b := instance(t, srv, calm(), rc.Config[string]{LeaseTTL: time.Hour, LockWait: time.Hour})
 	begun, gate := make(chan struct{}), make(chan struct{})
 	lead := async(func() (string, error) {
 		return a.GetOrSet(t.Context(), "k", func(ctx context.Context) (string, error) {
@@ -54,7 +54,7 @@ func TestRaceHolderPanics(t *testing.T) {
 func TestRaceHolderPanicsMany(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
-	_, a := instance(t, srv, calm(), rc.Config[string]{LeaseTTL: time.Hour, LockWait: time.Minute, ErrorBackoff: rc.Off})
+	_, a := instance(t, srv, calm(), rc.Config[string]{LeaseTTL: time.Hour, LockWait: time.Hour, ErrorBackoff: rc.Off})
 	f := async(func() (string, error) {
 		_, err := a.GetOrSetMany(t.Context(), []string{"k", "l"}, func(ctx context.Context, _ []string) (map[string]string, error) {
 			_, err := explode(ctx)
@@ -75,8 +75,8 @@ func TestRaceHolderPanicsMany(t *testing.T) {
 func TestRaceHolderGoexit(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
-	_, a := instance(t, srv, calm(), rc.Config[string]{LeaseTTL: time.Hour, LockWait: time.Minute, ErrorBackoff: rc.Off})
-	_, b := instance(t, srv, calm(), rc.Config[string]{LeaseTTL: time.Hour, LockWait: time.Minute})
+	_, a := instance(t, srv, calm(), rc.Config[string]{LeaseTTL: time.Hour, LockWait: time.Hour, ErrorBackoff: rc.Off})
+	_, b := instance(t, srv, calm(), rc.Config[string]{LeaseTTL: time.Hour, LockWait: time.Hour})
 	begun, gate := make(chan struct{}), make(chan struct{})
 	lead := async(func() (string, error) {
 		return a.GetOrSet(t.Context(), "k", func(context.Context) (string, error) {

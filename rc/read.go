@@ -134,9 +134,37 @@ func (c *core) fetch(ctx context.Context, k keyed) (*cand, MissReason, error) {
 			return rd.found, rd.reason, rd.err
 		}
 		c.send(ctx, k, rd)
+		if rd.err == nil {
+			c.cold.note(rd.found == nil)
+		}
 		return rd.found, rd.reason, rd.err
 	}
 }
+
+// coldness tells whether Redis mostly has no value when it is asked for one:
+// then it is quicker to claim the key at once, one round trip instead of two.
+// A value that is there all the same costs two instead of one, so it takes a
+// long run of misses to get there, and few hits to leave.
+type coldness struct{ score atomic.Int32 }
+
+const (
+	coldAt  = 32 // misses in a row, on balance, before claims come first
+	coldMax = 48
+	coldHit = 8 // misses that one hit outweighs
+)
+
+func (c *coldness) note(absent bool) {
+	old := c.score.Load()
+	next := min(old+1, coldMax)
+	if !absent {
+		next = max(old-coldHit, 0)
+	}
+	if next != old {
+		c.score.Store(next) // lost updates do no harm
+	}
+}
+
+func (c *coldness) likely() bool { return c.score.Load() >= coldAt }
 
 // send performs a read for all who wait for it.
 func (c *core) send(ctx context.Context, k keyed, rd *read) {
@@ -218,16 +246,17 @@ func (c *core) keep(k keyed, e *near.Entry, d *cand, void func() bool) {
 		c.m.table.Release(e)
 		return
 	}
-	// The entry keeps the candidate itself; who found it gets a copy.
-	meta := *d
-	e.Value, e.Meta = d.value, &meta
+	d.entry, d.home, d.ik = e, c, k.ik
+	e.Value, e.Meta = d.value, d // from here on nobody changes d
 	fresh := min(d.due, d.soft)
 	if d.negative || d.value == nil {
 		fresh = near.NeverFresh // the hit path knows only values
 	}
 	if c.m.table.Publish(e, fresh) {
 		c.index.Set(k.ik, e)
-		d.entry = e
+		if e.Killed() { // the reaper may have come before
+			c.m.reaper.add(e)
+		}
 	}
 }
 

@@ -82,9 +82,12 @@ func (s *CacheService[T]) give(v any) T {
 // does not answer. All loaders of a key must compute the same value.
 //
 // The value may be stale as Config.StaleFor and its relatives allow; use
-// [CacheService.Lookup] to learn whether it is. It blocks for no Redis round
-// trip on a hit in memory, one on a hit in Redis, three on a miss, and never
-// longer than ctx, or Config.LockWait plus Config.LoadTimeout.
+// [CacheService.Lookup] to learn whether it is. It takes no Redis round trip on
+// a hit in memory, one on a hit in Redis, and three on a miss, or two while most
+// reads are misses. It never blocks for longer than ctx; without an end of ctx,
+// for Config.LockWait to wait for another process, LoadTimeout to load,
+// LoadTimeout again to wait for a slot if Redis does not answer, and OpTimeout
+// for each round trip.
 func (s *CacheService[T]) GetOrSet(ctx context.Context, id string, load func(context.Context) (T, error), opts ...Opt) (T, error) {
 	if len(opts) == 0 { // the hit path: no allocation, no lock, no key built
 		if e := s.core.lookup(ctx, id); e != nil {
@@ -192,8 +195,10 @@ func (s *CacheService[T]) Refresh(ctx context.Context, id string, load func(cont
 // are told by Redis, within Options.MaxStaleness at most. With Config.Version
 // it does not replace a newer value.
 //
-// It takes one round trip. On an error, which is an [*InvalidationError], the
-// key's old value is invalidated as soon as Redis can be told.
+// It takes one round trip. If Redis cannot be told, the error is an
+// [*InvalidationError], and the key's old value is invalidated as soon as it
+// can. A value that cannot be encoded, or is too large, is an error too; then
+// the old value is deleted.
 func (s *CacheService[T]) Set(ctx context.Context, id string, v T, opts ...Opt) error {
 	return s.core.set(ctx, id, v, opts)
 }

@@ -40,8 +40,8 @@ type Stats struct {
 	// FillsUnwanted and FillsFailed because of their size, the loader's wish,
 	// and errors of the codec or of Redis.
 	Fills, FillsVoided, FillsSuperseded, FillsTooLarge, FillsUnwanted, FillsFailed uint64
-	// LeasesLost counts loads that learned while they ran that they may not
-	// store. Not counted: those that learned it from the fill.
+	// LeasesLost counts loads that lost their right to store, whether they
+	// learned it while they ran or from the fill.
 	LeasesLost uint64
 	// Refreshes counts background loads, RefreshErrors those that failed,
 	// RefreshesDropped those left out because of Options.MaxRefreshes.

@@ -87,8 +87,7 @@ func (c *core) set(ctx context.Context, id string, v any, opts []Opt) error {
 	}
 	w, d, err := c.pack(p)
 	if err != nil {
-		c.n.tooLarge.Add(1)
-		return errors.Join(err, c.invalidate(ctx, k, false))
+		return errors.Join(c.unpackable(err), c.invalidate(ctx, k, false))
 	}
 	var val lease.Value
 	var out lease.Outcome
@@ -97,6 +96,16 @@ func (c *core) set(ctx context.Context, id string, v any, opts []Opt) error {
 		return err
 	})
 	return c.wrote(ctx, k, "Set", err, false, func() { c.keepWritten(k, lease.Written{Outcome: out, Value: val}, d) })
+}
+
+// unpackable counts a value that cannot be stored as it is.
+func (c *core) unpackable(err error) error {
+	if errors.Is(err, ErrTooLarge) {
+		c.n.tooLarge.Add(1)
+	} else {
+		c.n.failed.Add(1)
+	}
+	return err
 }
 
 // keepWritten leaves in memory of a key only what was just written to it.
@@ -166,7 +175,8 @@ func (c *core) wrote(ctx context.Context, k keyed, verb string, err error, soft 
 
 // longest is how long a value stored before now can live.
 func (c *core) longest() time.Duration {
-	return max(c.cfg.ttl+time.Duration(c.cfg.jitter*float64(c.cfg.ttl)), time.Duration(c.longestTTL.Load())) + c.cfg.staleFor
+	jitter := time.Duration(max(c.cfg.jitter, 0) * float64(c.cfg.ttl))
+	return max(c.cfg.ttl+jitter, time.Duration(c.longestTTL.Load())) + c.cfg.staleFor
 }
 
 // raise sets a to v if that is more.

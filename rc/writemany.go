@@ -37,8 +37,7 @@ func (c *core) setMany(ctx context.Context, values map[string]any, opts []Opt) e
 		}
 		w, d, err := c.pack(p)
 		if err != nil {
-			c.n.tooLarge.Add(1)
-			errs[id] = errors.Join(err, c.invalidate(ctx, k, false))
+			errs[id] = errors.Join(c.unpackable(err), c.invalidate(ctx, k, false))
 			continue
 		}
 		keys, writes, cands = append(keys, k), append(writes, w), append(cands, d)

@@ -16,7 +16,9 @@
 // persistence, no replication, no cluster and no eviction; tests of those want
 // a real server.
 //
-// In a testing/synctest bubble everything runs on the bubble's time; see [Test].
+// In a testing/synctest bubble everything runs on the bubble's time, if server
+// and Managers are made and closed inside it. rueidis leaves sleepers behind for
+// some seconds after Close, so let the bubble sleep for ten seconds at its end.
 package rctest
 
 import (

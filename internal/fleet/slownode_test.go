@@ -51,7 +51,9 @@ func testSlowNode(t *testing.T, flavor localredis.Flavor) {
 		t.Errorf("Queued %d, Replayed %d, QueueExpired %d, QueueLen %d; want the failed delete sent again",
 			s.Queued, s.Replayed, s.QueueExpired, s.QueueLen)
 	}
-	f.ledger.acknowledge(0, v, monotonic()) // from now on the bound holds for it too
+	if s.Replayed > 0 {
+		f.ledger.acknowledge(0, v, monotonic()) // from now on the bound holds for it too
+	}
 	recovery := time.Duration(monotonic() - thawed)
 	f.must("wait for health", f.cluster.WaitHealthy(f.ctx()))
 	if s.Replayed > 0 {

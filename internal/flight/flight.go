@@ -55,6 +55,8 @@ type Call struct {
 
 	// waiters, finishing and detached are protected by g.mu.
 	waiters int
+	done    chan struct{} // closed when out is set
+	out     outcome
 	// finishing reports that the call goes on though nobody waits.
 	finishing bool
 	// detached reports that the call no longer accepts callers.
@@ -101,8 +103,7 @@ type Group struct {
 	wg      sync.WaitGroup
 }
 
-// outcome is what a call ended with. It travels as the value of a
-// singleflight result, so that singleflight itself only sees success.
+// outcome is what a call ended with.
 type outcome struct {
 	value any
 	err   error
@@ -118,27 +119,25 @@ type outcome struct {
 // context that ended at the same moment. A panic of fn panics in each caller,
 // with a [*PanicError]; runtime.Goexit gives [ErrGoexit].
 func (g *Group) Do(ctx context.Context, key string, fn func(context.Context, *Call) (any, error)) (v any, shared bool, err error) {
-	c, ch, shared := g.join(ctx, key, fn)
+	c, shared := g.join(ctx, key, fn)
 	if c == nil {
 		return nil, false, ErrClosed
 	}
 	select {
-	case r := <-ch:
-		return finish(r, shared)
-	default:
-	}
-	select {
-	case r := <-ch:
-		return finish(r, shared)
+	case <-c.done:
 	case <-ctx.Done():
 		select {
-		case r := <-ch:
-			return finish(r, shared)
+		case <-c.done:
 		default:
+			g.leave(c)
+			return nil, shared, ctx.Err()
 		}
-		g.leave(c)
-		return nil, shared, ctx.Err()
 	}
+	var p *PanicError
+	if errors.As(c.out.err, &p) {
+		panic(p)
+	}
+	return c.out.value, shared, c.out.err
 }
 
 // Start begins a call for key in the background if there is none, and reports
@@ -149,8 +148,7 @@ func (g *Group) Start(ctx context.Context, key string, fn func(context.Context, 
 	if g.closed || g.currentLocked(key) != nil {
 		return false
 	}
-	c, _ := g.startLocked(ctx, key, fn, done)
-	c.finishing = true
+	g.startLocked(ctx, key, fn, done).finishing = true
 	return true
 }
 
@@ -183,21 +181,19 @@ func (g *Group) Len() int {
 	return len(g.calls)
 }
 
-func (g *Group) join(ctx context.Context, key string, fn func(context.Context, *Call) (any, error)) (*Call, <-chan singleflight.Result, bool) {
+func (g *Group) join(ctx context.Context, key string, fn func(context.Context, *Call) (any, error)) (c *Call, shared bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
-		return nil, nil, false
+		return nil, false
 	}
-	if c := g.currentLocked(key); c != nil {
-		c.waiters++
-		// The function is not run: singleflight has the call, because calls
-		// and singleflight forget a key in the same critical section.
-		return c, g.sf.DoChan(key, nil), true
+	if c = g.currentLocked(key); c == nil {
+		c = g.startLocked(ctx, key, fn, nil)
+	} else {
+		shared = true
 	}
-	c, ch := g.startLocked(ctx, key, fn, nil)
 	c.waiters++
-	return c, ch, false
+	return c, shared
 }
 
 // currentLocked returns the call that a new caller of key may join.
@@ -213,9 +209,14 @@ func (g *Group) currentLocked(key string) *Call {
 	return c
 }
 
-func (g *Group) startLocked(ctx context.Context, key string, fn func(context.Context, *Call) (any, error), done func(any, error)) (*Call, <-chan singleflight.Result) {
+// startLocked begins a call. singleflight runs it, on a goroutine of its own,
+// and not a second time for the key until it has ended or is forgotten; calls
+// and singleflight forget a key in the same critical section. Its results are
+// not used: it has none for a function that calls runtime.Goexit, and crashes
+// the process for one that panics.
+func (g *Group) startLocked(ctx context.Context, key string, fn func(context.Context, *Call) (any, error), done func(any, error)) *Call {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	c := &Call{g: g, key: key, cancel: cancel}
+	c := &Call{g: g, key: key, cancel: cancel, done: make(chan struct{})}
 	if g.calls == nil {
 		g.calls = make(map[string]*Call)
 		g.running = make(map[*Call]struct{})
@@ -223,19 +224,33 @@ func (g *Group) startLocked(ctx context.Context, key string, fn func(context.Con
 	g.calls[key] = c
 	g.running[c] = struct{}{}
 	g.wg.Add(1) // under g.mu, and not after Close has set closed: Wait comes later
-	return c, g.sf.DoChan(key, func() (any, error) {
+	g.sf.DoChan(key, func() (any, error) {
 		defer g.wg.Done()
-		defer cancel(nil)
-		o := guard(func() (any, error) { return fn(ctx, c) })
-		g.mu.Lock()
-		g.detachLocked(c)
-		delete(g.running, c)
-		g.mu.Unlock()
-		if done != nil {
-			done(o.value, o.err)
-		}
-		return o, nil
+		c.run(ctx, fn, done)
+		return nil, nil
 	})
+	return c
+}
+
+// run calls the function and delivers its outcome, however it ends.
+func (c *Call) run(ctx context.Context, fn func(context.Context, *Call) (any, error), done func(any, error)) {
+	c.out = outcome{err: ErrGoexit}
+	defer func() {
+		if r := recover(); r != nil {
+			c.out = outcome{err: newPanicError(r)}
+		}
+		c.cancel(nil)
+		c.g.mu.Lock()
+		c.g.detachLocked(c)
+		delete(c.g.running, c)
+		c.g.mu.Unlock()
+		close(c.done)
+		if done != nil {
+			done(c.out.value, c.out.err)
+		}
+	}()
+	v, err := fn(ctx, c)
+	c.out = outcome{v, err}
 }
 
 // detachLocked stops c from being joined.
@@ -258,35 +273,9 @@ func (g *Group) leave(c *Call) {
 	}
 }
 
-// guard runs fn on a goroutine of its own, because runtime.Goexit ends the
-// goroutine it is called on, and turns every way to end into an outcome.
-func guard(fn func() (any, error)) (o outcome) {
-	done := make(chan outcome, 1)
-	go func() { // joined by the receive below
-		o := outcome{err: ErrGoexit}
-		defer func() {
-			if r := recover(); r != nil {
-				o = outcome{err: newPanicError(r)}
-			}
-			done <- o
-		}()
-		o.value, o.err = fn()
-	}()
-	return <-done
-}
-
 func newPanicError(r any) error {
 	if p, ok := r.(*PanicError); ok {
 		return p // of a nested flight: keep the innermost stack
 	}
 	return &PanicError{Value: r, Stack: debug.Stack()}
-}
-
-func finish(r singleflight.Result, shared bool) (any, bool, error) {
-	o := r.Val.(outcome)
-	var p *PanicError
-	if errors.As(o.err, &p) {
-		panic(p)
-	}
-	return o.value, shared, o.err
 }

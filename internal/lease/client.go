@@ -25,9 +25,10 @@ import (
 )
 
 // A Client speaks the protocol over one rueidis client. It is safe for
-// concurrent use. Every method blocks for one round trip at most, or until
-// its context ends, and sends again after a lost connection: all of them have
-// the same effect twice as once.
+// concurrent use. Every method blocks for one round trip, or until its context
+// ends. Those that run scripts take a second one for a server that does not know
+// the script yet, and send again after a lost connection: all of them have the
+// same effect twice as once. rueidis sends reads again by itself.
 type Client struct {
 	c       rueidis.Client
 	table   *near.Table
@@ -48,6 +49,11 @@ func Key(k string) string { return k + key.LeaseSuffix }
 func marked(c rueidis.Completed) rueidis.Completed {
 	return rueidis.Completed(rueidis.Cacheable(c).ToStaticTTL())
 }
+
+// pinned keeps a command out of rueidis' pool. rueidis sends reads again when
+// their connection dies, and recycles the command after the second answer, while
+// the writer of the dead connection may still be reading it (v1.0.79).
+func pinned(c rueidis.Completed) rueidis.Completed { return c.Pin() }
 
 // track returns the command that makes the next one tracked, for the node of
 // the key.
@@ -96,7 +102,8 @@ type Value struct {
 	// changed.
 	Raw []byte
 	// Left is the time to live that was left when the read was sent, or a
-	// little more than that. 0 if the key has none, or is about to end.
+	// little more than that; [Unspent] if the key was stored later. 0 if it
+	// has none, or is about to end.
 	Left time.Duration
 	// At is when the read was sent, in the time of the table's clock.
 	At int64
@@ -114,7 +121,7 @@ type Value struct {
 func (c *Client) Read(ctx context.Context, k string) (v Value, err error) {
 	ask := c.table.Ask(k, false)
 	b := c.c.B()
-	res := c.c.DoMulti(ctx, b.Pttl().Key(k).Build(), c.track(k), marked(b.Get().Key(k).Build()))
+	res := c.c.DoMulti(ctx, pinned(b.Pttl().Key(k).Build()), c.track(k), marked(pinned(b.Get().Key(k).Build())))
 	v, err = value(res[2], res[0])
 	v.At = ask.At()
 	if err != nil || v.Raw == nil || v.Left <= 0 {
@@ -128,7 +135,7 @@ func (c *Client) Read(ctx context.Context, k string) (v Value, err error) {
 // Peek gets a value without tracking it: PTTL, GET in one pipeline.
 func (c *Client) Peek(ctx context.Context, k string) (v Value, err error) {
 	at, b := c.table.Clock().Now(), c.c.B()
-	res := c.c.DoMulti(ctx, b.Pttl().Key(k).Build(), b.Get().Key(k).Build())
+	res := c.c.DoMulti(ctx, pinned(b.Pttl().Key(k).Build()), pinned(b.Get().Key(k).Build()))
 	v, err = value(res[1], res[0])
 	v.At = at
 	return v, err
@@ -148,11 +155,20 @@ func value(get, pttl rueidis.RedisResult) (v Value, err error) {
 		return Value{}, err
 	}
 	left, err := pttl.AsInt64()
-	if err == nil && left > 0 {
+	switch {
+	case err != nil:
+		return Value{}, err
+	case left == -2: // stored between PTTL and GET: nothing of its time is over
+		v.Left = Unspent
+	case left > 0:
 		v.Left = time.Duration(left) * time.Millisecond
 	}
 	return v, nil
 }
+
+// Unspent is the time left of a value that was stored after the read was sent:
+// all that it was to live.
+const Unspent = time.Duration(1<<62 - 1)
 
 func isWrongType(re *rueidis.RedisError) bool {
 	s := re.Error()
@@ -185,33 +201,14 @@ type Grant struct {
 	Left time.Duration
 	// Text is the error to back off from.
 	Text string
-	// Watch is killed when the claim's key changes: the lease was filled,
-	// voided, prolonged, released or lost. Nil if it could not be tracked.
-	Watch *near.Entry
-	// Gone reports that the claim's key was gone already when the watch
-	// looked: whoever held it has filled, or let go.
-	Gone bool
-	// At is when the claim was sent, in the time of the table's clock.
-	At int64
 }
 
-// Acquire claims the right to fill k, and watches the claim's key from then
-// on, in one round trip. The watch is a read behind the script, not of the
-// script: a script's own write to a key it has read would be announced to us
-// and end the watch on some servers (Redis 7.0) and not on others (Valkey 8).
+// Acquire claims the right to fill k.
 func (c *Client) Acquire(ctx context.Context, k, seen, token string, ttl time.Duration) (g Grant, err error) {
-	lk := Key(k)
-	ask := c.table.Ask(lk, true)
-	g.At = ask.At()
-	res, err := c.do(ctx, acquireScript, []string{k, lk}, []string{seen, token, millis(ttl)},
-		func() rueidis.Completed { return c.track(lk) },
-		func() rueidis.Completed { return marked(c.c.B().Get().Key(lk).Build()) })
+	res, err := c.do(ctx, acquireScript, []string{k, Key(k)}, []string{seen, token, millis(ttl)})
 	if err != nil {
-		ask.Drop()
 		return g, err
 	}
-	g.Gone = rueidis.IsRedisNil(res[2].Error())
-	g.Watch, _ = c.watch(ask, res[2])
 	return g, g.parse(res[0])
 }
 
@@ -238,33 +235,31 @@ func (g *Grant) parse(r rueidis.RedisResult) error {
 	return nil
 }
 
-// watch turns the reply of a marked GET into a published watch.
-func (c *Client) watch(ask near.Ask, r rueidis.RedisResult) (*near.Entry, string) {
-	b, err := r.AsBytes()
-	if err != nil || len(b) == 0 {
-		ask.Drop()
-		return nil, ""
-	}
-	e := ask.Take(b)
-	if e == nil || !c.table.Publish(e, 1<<62) {
-		return nil, string(b)
-	}
-	return e, string(b)
-}
-
-// Watch reads the claim's key of k, tracked; EXISTS is there because a tracked
-// read cannot be the head of a pipeline, see [Client.Read]. It returns the token there ("" if
-// there is none) and a watch of it, nil if it could not be tracked.
+// Watch reads the claim's key of k, tracked. It returns the token there, "" if
+// there is none, and a watch that is killed when the key changes: the claim was
+// filled, voided, prolonged, released or lost. The watch is nil if the key could
+// not be tracked. EXISTS is there because a tracked read cannot be the head of a
+// pipeline, see [Client.Read].
+//
+// The watch is a read of its own, and not of the claim's script: a script's own
+// write to a key it has read is announced to us, and ends the watch, by some
+// servers (Redis 7.0) and not by others (Valkey 8).
 func (c *Client) Watch(ctx context.Context, k string) (w *near.Entry, token string, err error) {
 	lk := Key(k)
 	ask := c.table.Ask(lk, true)
-	res := c.c.DoMulti(ctx, c.c.B().Exists().Key(lk).Build(), c.track(lk), marked(c.c.B().Get().Key(lk).Build()))
-	if err := res[2].Error(); err != nil && !rueidis.IsRedisNil(err) {
+	res := c.c.DoMulti(ctx, pinned(c.c.B().Exists().Key(lk).Build()), c.track(lk), marked(pinned(c.c.B().Get().Key(lk).Build())))
+	b, err := res[2].AsBytes()
+	if err != nil || len(b) == 0 {
 		ask.Drop()
+		if rueidis.IsRedisNil(err) {
+			err = nil
+		}
 		return nil, "", err
 	}
-	w, token = c.watch(ask, res[2])
-	return w, token, nil
+	if w = ask.Take(b); w != nil && !c.table.Publish(w, 1<<62) {
+		w = nil
+	}
+	return w, string(b), nil
 }
 
 // Extend prolongs a claim and reports whether it still stood.

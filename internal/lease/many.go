@@ -38,12 +38,12 @@ func (c *Client) readChunk(ctx context.Context, keys []string, tracked bool, out
 	cmds := make([]rueidis.Completed, 0, 3*len(keys))
 	asks := make([]near.Ask, 0, len(keys))
 	for _, k := range keys {
-		cmds = append(cmds, b.Pttl().Key(k).Build())
+		cmds = append(cmds, pinned(b.Pttl().Key(k).Build()))
 		if tracked {
 			asks = append(asks, c.table.Ask(k, false))
-			cmds = append(cmds, c.track(k), marked(b.Get().Key(k).Build()))
+			cmds = append(cmds, c.track(k), marked(pinned(b.Get().Key(k).Build())))
 		} else {
-			cmds = append(cmds, b.Get().Key(k).Build())
+			cmds = append(cmds, pinned(b.Get().Key(k).Build()))
 		}
 	}
 	res := c.c.DoMulti(ctx, cmds...)
@@ -72,16 +72,14 @@ type GrantOr struct {
 	Err error
 }
 
-// AcquireMany is [Client.Acquire] of many keys, without watches.
+// AcquireMany is [Client.Acquire] of many keys.
 func (c *Client) AcquireMany(ctx context.Context, claims []Claim, ttl time.Duration) []GrantOr {
 	out := make([]GrantOr, len(claims))
-	at := c.table.Clock().Now()
 	res := c.scripts(ctx, len(claims), func(i int, whole bool) rueidis.Completed {
 		cl := claims[i]
 		return acquireScript.cmd(c.c.B(), whole, []string{cl.Key, Key(cl.Key)}, []string{cl.Seen, cl.Token, millis(ttl)})
 	}, nil)
 	for i := range out {
-		out[i].At = at
 		if out[i].Err = res[i][0].Error(); out[i].Err == nil {
 			out[i].Err = out[i].parse(res[i][0])
 		}

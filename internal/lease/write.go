@@ -65,7 +65,7 @@ func (c *Client) write(ctx context.Context, s *script, w Write, token ...string)
 // head reads the head of a value: enough to be registered for its pushes, and
 // to recognise it.
 func (c *Client) head(k string) rueidis.Completed {
-	return marked(c.c.B().Getrange().Key(k).Start(0).End(envelope.OffWriteID + 7).Build())
+	return marked(pinned(c.c.B().Getrange().Key(k).Start(0).End(envelope.OffWriteID + 7).Build()))
 }
 
 // behind claims the entry of the tracked read behind a write, if what it read
@@ -107,13 +107,4 @@ func (c *Client) Expire(ctx context.Context, k string) (bool, error) {
 	}
 	n, err := res[0].AsInt64()
 	return n == 1, err
-}
-
-// TTL returns the time to live of the value in Redis and whether there is one.
-func (c *Client) TTL(ctx context.Context, k string) (time.Duration, bool, error) {
-	ms, err := c.c.Do(ctx, c.c.B().Pttl().Key(k).Build()).AsInt64()
-	if err != nil || ms == -2 {
-		return 0, false, err
-	}
-	return time.Duration(max(ms, 0)) * time.Millisecond, true, nil
 }

@@ -39,7 +39,7 @@ var mutants = []mutant{
 
 	// The life of a claim.
 	{"no-lease-extension", "rc/fill.go",
-		"cl.prolong(ctx)\n\t\t}", "}",
+		"prolonged = now\n\t\t\t\tcl.prolong(ctx)", "prolonged = now",
 		rcPkg, "^TestRaceLoaderSlowerThanItsLease$"},
 	{"no-lease-extension-many", "rc/many.go",
 		"c.m.redis.ExtendMany(octx, claims, c.cfg.lease)", "_ = octx",
@@ -137,10 +137,10 @@ var mutants = []mutant{
 		"ok && isWrongType(re) {", "ok && isWrongType(re) && false {",
 		rcPkg, "^TestRaceBadBytes$"},
 	{"fill-ignores-the-version", "internal/lease/scripts/fill.lua",
-		"and newer(head, ARGV[2])", "and false",
+		"and newer(KEYS[1], ARGV[2])", "and false",
 		rcPkg, "^TestVersion$"},
 	{"set-ignores-the-version", "internal/lease/scripts/set.lua",
-		"and newer(head, ARGV[1])", "and false",
+		"and newer(KEYS[1], ARGV[1])", "and false",
 		rcPkg, "^TestVersion$"},
 
 	// Redis away.
@@ -151,7 +151,7 @@ var mutants = []mutant{
 		"if err := c.m.queue.settle(ctx, k.rk); err != nil {", "if err := error(nil); err != nil {",
 		rcPkg, "^TestDegradedWriteIsSettledBeforeARead$"},
 	{"batch-before-settling", "rc/many.go",
-		"if err := c.m.queue.settle(ctx, it.k.rk); err != nil {", "if err := error(nil); err != nil {",
+		"if rd.err = c.m.queue.settle(ctx, it.k.rk); rd.err != nil {", "if rd.err = nil; rd.err != nil {",
 		rcPkg, "^TestDegradedWriteIsSettledBeforeARead$"},
 	{"no-bulkhead", "rc/load.go",
 		"case c.fallback <- struct{}{}:\n\t\tdefer func() { <-c.fallback }()", "case make(chan struct{}, 1) <- struct{}{}:",

@@ -37,11 +37,14 @@ type Entry struct {
 	raw   *rawReply     // set if this is a reply of DoCache
 }
 
-// kill makes the entry unfit for ever and wakes its watcher.
-func (e *Entry) kill() {
-	if e.fresh.Swap(Dead) != Dead && e.woken != nil {
+// kill makes the entry unfit for ever and wakes its watcher. It reports whether
+// the entry had been published.
+func (e *Entry) kill() (published bool) {
+	old := e.fresh.Swap(Dead)
+	if old != Dead && e.woken != nil {
 		close(e.woken)
 	}
+	return old > pending
 }
 
 // Killed reports whether the key was changed, or its slot moved, after the

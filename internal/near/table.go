@@ -27,6 +27,10 @@ type Options struct {
 	// beat has confirmed yet, so that one can be sent at once. It is called
 	// from the connection's reader goroutine and must not block.
 	OnNewFeed func()
+	// OnKill, if not nil, is called once for each published entry that was
+	// killed, so that its owner can let go of it. It is called from the
+	// reader goroutine, or from that of a writer, and must not block.
+	OnKill func(*Entry)
 }
 
 // A Table is the memory of one Manager: all entries of all its connections.
@@ -35,6 +39,7 @@ type Table struct {
 	clock     *Clock
 	max       int64
 	onNewFeed func()
+	onKill    func(*Entry)
 	beatMark  string // begins the payload of this table's beats
 	seed      maphash.Seed
 	raws      *raws
@@ -66,12 +71,16 @@ func NewTable(o Options) *Table {
 	if o.OnNewFeed == nil {
 		o.OnNewFeed = func() {}
 	}
+	if o.OnKill == nil {
+		o.OnKill = func(*Entry) {}
+	}
 	var nonce [8]byte
 	_, _ = rand.Read(nonce[:]) // never fails: crypto/rand aborts the process instead
 	t := &Table{
 		clock:     o.Clock,
 		max:       int64(o.MaxStaleness),
 		onNewFeed: o.OnNewFeed,
+		onKill:    o.OnKill,
 		beatMark:  "fc-beat:" + hex.EncodeToString(nonce[:]) + ":",
 		seed:      maphash.MakeSeed(),
 	}
@@ -252,7 +261,7 @@ func (t *Table) EvictOthers(e *Entry) {
 	}
 	s.mu.Unlock()
 	for _, d := range dead {
-		d.kill()
+		t.end(d)
 	}
 }
 
@@ -272,7 +281,7 @@ func (t *Table) Detached(key string, at int64) *Entry {
 	s.entries[key] = e
 	s.mu.Unlock()
 	for ; old != nil; old = old.next {
-		old.kill()
+		t.end(old)
 	}
 	return e
 }
@@ -282,6 +291,13 @@ func (t *Table) Detached(key string, at int64) *Entry {
 func (t *Table) Postpone(e *Entry, fresh int64) {
 	if old := e.fresh.Load(); old > NeverFresh && fresh > old {
 		e.fresh.CompareAndSwap(old, fresh)
+	}
+}
+
+// end kills an entry that has left the table. No lock is held.
+func (t *Table) end(e *Entry) {
+	if e.kill() && e.raw == nil && e.woken == nil {
+		t.onKill(e)
 	}
 }
 
@@ -296,7 +312,7 @@ func (t *Table) kill(key string) bool {
 	s.mu.Unlock()
 	found := e != nil
 	for ; e != nil; e = e.next {
-		e.kill()
+		t.end(e)
 	}
 	return found
 }
@@ -331,7 +347,7 @@ func (t *Table) killIf(match func(*Entry) bool) (killed int) {
 		s.mu.Unlock()
 		for _, e := range dead {
 			for ; e != nil; e = e.next {
-				e.kill()
+				t.end(e)
 				killed++
 			}
 		}
@@ -367,7 +383,7 @@ func (t *Table) insert(f *Feed, key string, reply []byte) {
 	}
 	s.mu.Unlock()
 	if old != nil {
-		old.kill()
+		t.end(old)
 	}
 }
 

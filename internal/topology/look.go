@@ -129,7 +129,7 @@ func (w *Watcher) ask(ctx context.Context, addrs []string, views map[string]*own
 			continue
 		}
 		wg.Go(func() {
-			msg, err := c.Do(ctx, c.B().ClusterSlots().Build()).ToMessage()
+			msg, err := c.Do(ctx, c.B().ClusterSlots().Build().Pin()).ToMessage()
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {

@@ -81,16 +81,17 @@ func (w *Watcher) failed(n *Node, err error) {
 	w.Look()
 }
 
-// beatCommands: rueidis hands a marked reply to the store only behind an
+// beatCommands returns the commands of a beat, pinned because rueidis may
+// recycle a command it sends twice too early. rueidis hands a marked reply to the store only behind an
 // unmarked one, so the first command is unmarked. ROLE tells a primary that
 // was demoted without a cluster (Sentinel). The ECHO comes last: when it is
 // processed, the refusal of the keyed read has been too.
 func (w *Watcher) beatCommands(b rueidis.Builder, n *Node) []rueidis.Completed {
-	echo := marked(b.Arbitrary("ECHO", w.cfg.Table.Beat(n.Addr)).Build())
+	echo := marked(b.Arbitrary("ECHO", w.cfg.Table.Beat(n.Addr)).Build().Pin())
 	if own := n.own.Load(); own != nil {
-		return []rueidis.Completed{b.Ping().Build(), marked(b.Get().Key(own.key).Build()), echo}
+		return []rueidis.Completed{b.Ping().Build().Pin(), marked(b.Get().Key(own.key).Build().Pin()), echo}
 	}
-	return []rueidis.Completed{b.Role().Build(), echo}
+	return []rueidis.Completed{b.Role().Build().Pin(), echo}
 }
 
 func marked(c rueidis.Completed) rueidis.Completed {
@@ -141,7 +142,7 @@ func (w *Watcher) touch(ctx context.Context, n *Node) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
 	defer cancel()
-	_ = w.cfg.Client.Do(ctx, w.cfg.Client.B().Get().Key(own.key).Build()).Error() // only its redirection matters
+	_ = w.cfg.Client.Do(ctx, w.cfg.Client.B().Get().Key(own.key).Build().Pin()).Error() // only its redirection matters
 }
 
 // ownKey returns a key of the slot, for the keyed part of a beat. It takes

@@ -13,7 +13,7 @@ import (
 	"github.com/fleetcache/fleetcache/internal/near"
 )
 
-// Config is what a [Watcher] needs. All fields but Logger and OnUp are
+// Config is what a [Watcher] needs. All fields but OnUp and OnDown are
 // required.
 type Config struct {
 	Client rueidis.Client
