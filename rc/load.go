@@ -128,7 +128,10 @@ func (c *core) waitFor(ctx context.Context, k keyed, left time.Duration, until i
 		var token string
 		var err error
 		w, token, err = c.watch(ctx, k)
-		if err != nil || token == "" {
+		if err != nil || !lease.Claimed(token) {
+			if w != nil {
+				c.m.table.Release(w)
+			}
 			return ctx.Err() // it has happened already; or the next claim fails too
 		}
 		// Without a watch the claim changed while we looked, so look again; or

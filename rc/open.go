@@ -175,8 +175,8 @@ func explain(err error, opt rueidis.ClientOption) error {
 	switch {
 	case has("WRONGPASS") || has("NOAUTH") || has("invalid password") || has("AUTH called without"):
 		hint = "check the user name and password (URL or Options.Username and Password)"
-	case has("NOPERM"):
-		hint = "the ACL user may not do what the cache needs: +@connection +@read +@write +@scripting +client|tracking +client|caching +cluster|slots +echo on its keys (docs/operations.md)"
+	case has("NOPERM") || has("ACL failure") || has("can't run this command"):
+		hint = "the ACL user may not do what the cache needs, on keys that begin with Options.Prefix; docs/operations.md has the list"
 	case errors.Is(err, rueidis.ErrNoCache):
 		hint = "the server has no client tracking, or does not speak RESP3: Redis 7.0 or Valkey 8 is needed, without a proxy in between"
 	case has("cluster support disabled"):

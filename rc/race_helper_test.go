@@ -225,12 +225,21 @@ func set(t *testing.T, s *rc.CacheService[string], id, v string) {
 	}
 }
 
-// cached checks what Get returns; "" for nothing.
+// cached checks what Get returns; "" for nothing. The write of another instance
+// may still be on its way here as a push, so it gives that its time. That an
+// instance sees its own writes at once is for the tests of that.
 func cached(t *testing.T, s *rc.CacheService[string], id, want string) {
 	t.Helper()
-	v, found, err := s.Get(t.Context(), id)
-	if v != want || found != (want != "") || err != nil {
-		t.Errorf("Get(%q) = %q, %v, %v, want %q", id, v, found, err, want)
+	began := time.Now()
+	for {
+		v, found, err := s.Get(t.Context(), id)
+		if v == want && found == (want != "") && err == nil {
+			return
+		}
+		if err != nil || time.Since(began) > rc.DefaultMaxStaleness {
+			t.Errorf("Get(%q) = %q, %v, %v, want %q", id, v, found, err, want)
+			return
+		}
 	}
 }
 

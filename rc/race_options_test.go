@@ -173,11 +173,13 @@ func TestVersion(t *testing.T) {
 	ctx := t.Context()
 	check := func(what string, want uint64) {
 		t.Helper()
-		for _, s := range []*rc.CacheService[number]{a, b} {
-			if n, _, err := s.Get(ctx, "k"); n.V != want || err != nil {
-				t.Errorf("after %s: Get = %d, %v, want %d", what, n.V, err, want)
-			}
+		if n, _, err := a.Get(ctx, "k"); n.V != want || err != nil {
+			t.Errorf("after %s: Get = %d, %v, want %d", what, n.V, err, want)
 		}
+		until(t, what+" to be seen elsewhere", func() bool {
+			n, _, err := b.Get(ctx, "k")
+			return n.V == want && err == nil
+		})
 	}
 	must := func(err error) {
 		t.Helper()

@@ -262,6 +262,10 @@ func (c *Client) Watch(ctx context.Context, k string) (w *near.Entry, token stri
 	return w, string(b), nil
 }
 
+// Claimed reports whether what [Client.Watch] found is the token of a claim, and
+// not nothing, nor the mark of a load that failed.
+func Claimed(token string) bool { return token != "" && token[0] != '!' }
+
 // Extend prolongs a claim and reports whether it still stood.
 func (c *Client) Extend(ctx context.Context, k, token string, ttl time.Duration) (bool, error) {
 	res, err := c.do(ctx, extendScript, []string{Key(k)}, []string{token, millis(ttl)})

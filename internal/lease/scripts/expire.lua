@@ -5,10 +5,10 @@
 -- Atomic because a fill between the two steps would store an older value that
 -- is not marked.
 redis.call('DEL', KEYS[2])
-if redis.call('TYPE', KEYS[1]).ok ~= 'string' then
-  return 0
+local head = redis.pcall('GETRANGE', KEYS[1], 0, 1)
+if type(head) == 'table' and head.err and not string.find(head.err, 'WRONGTYPE', 1, true) then
+  return head
 end
-local head = redis.call('GETRANGE', KEYS[1], 0, 1)
 if head ~= 'FC' or redis.call('STRLEN', KEYS[1]) < 64 then
   return 0
 end
