@@ -10,12 +10,12 @@ type Node struct {
 	// Addr is the address it announces.
 	Addr string
 
-	br      breaker
-	own     atomic.Pointer[owned]  // a slot it owns; nil outside a cluster
-	beatAt  atomic.Int64           // when the last answered beat was sent, 0 for none
-	lastErr atomic.Pointer[string] // why the last beat failed; nil if it did not
-	poke    chan struct{}          // asks the pulse for a beat now
-	stop    chan struct{}          // ends the pulse
+	br       breaker
+	own      atomic.Pointer[owned]  // a slot it owns; nil outside a cluster
+	answered atomic.Bool            // a beat has been answered
+	lastErr  atomic.Pointer[string] // why the last beat failed; nil if it did not
+	poke     chan struct{}          // asks the pulse for a beat now
+	stop     chan struct{}          // ends the pulse
 }
 
 // owned is a slot of a node and a key that hashes to it.

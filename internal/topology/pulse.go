@@ -46,7 +46,6 @@ func (w *Watcher) beat(ctx context.Context, n *Node) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
 	defer cancel()
-	sent := time.Now().UnixNano()
 	res := client.DoMulti(ctx, w.beatCommands(client.B(), n)...)
 	err := firstError(res)
 	if w.ctx.Err() != nil {
@@ -61,7 +60,7 @@ func (w *Watcher) beat(ctx context.Context, n *Node) error {
 		return err
 	}
 	n.lastErr.Store(nil)
-	n.beatAt.Store(sent)
+	n.answered.Store(true)
 	if n.br.close() {
 		w.cfg.Logger.Info("fleetcache: node answers again", "node", n.Addr)
 		if w.cfg.OnUp != nil {

@@ -162,7 +162,7 @@ func (w *Watcher) Health() []Health {
 	nodes := w.snap.Load().nodes
 	out := make([]Health, 0, len(nodes))
 	for _, n := range nodes {
-		h := Health{Addr: n.Addr, BreakerOpen: n.Open(), FeedAge: -1, Reachable: n.lastErr.Load() == nil && n.beatAt.Load() != 0}
+		h := Health{Addr: n.Addr, BreakerOpen: n.Open(), FeedAge: -1, Reachable: n.lastErr.Load() == nil && n.answered.Load()}
 		if age, ok := w.cfg.Table.FeedAge(n.Addr); ok {
 			h.FeedAge = age
 		}
