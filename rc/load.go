@@ -62,6 +62,10 @@ func (c *core) lead(ctx context.Context, fc *flight.Call, j job) (any, error) {
 		}
 		switch g.State {
 		case lease.Granted:
+			if ctx.Err() != nil { // everybody left meanwhile
+				c.release(ctx, &claim{c: c, k: j.k, token: token}, "")
+				return nil, context.Cause(ctx)
+			}
 			if j.direct {
 				c.cold.note(true)
 				c.miss(ctx, j.k.id, MissAbsent)
@@ -111,8 +115,10 @@ func newToken() string {
 	return hex.EncodeToString(b[:])
 }
 
+// acquire claims a key. It does not heed the end of ctx: a claim whose answer
+// nobody waits for may have been granted, and would hold everybody up.
 func (c *core) acquire(ctx context.Context, j job, token string) (g lease.Grant, err error) {
-	err = c.m.do(ctx, j.k.rk, func(ctx context.Context) (err error) {
+	err = c.m.do(context.WithoutCancel(ctx), j.k.rk, func(ctx context.Context) (err error) {
 		g, err = c.m.redis.Acquire(ctx, j.k.rk, j.seen, token, c.cfg.lease)
 		return err
 	})

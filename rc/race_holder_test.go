@@ -143,14 +143,15 @@ func TestRaceRefreshPanics(t *testing.T) {
 }
 
 // The only caller leaves while its claim is on the way. The server executes
-// it all the same: nobody may wait for that claim for longer than LeaseTTL.
+// it all the same, so it is given back: nobody waits for the end of a lease
+// that nobody loads under.
 func TestRaceHolderCancelledWhileAcquiring(t *testing.T) {
 	t.Parallel()
 	for i, who := range []string{"SameInstance", "AnotherInstance"} {
 		t.Run(who, func(t *testing.T) {
 			t.Parallel()
 			srv := start(t)
-			cfg := rc.Config[string]{LeaseTTL: 100 * time.Millisecond, LockWait: time.Hour}
+			cfg := rc.Config[string]{LeaseTTL: time.Hour, LockWait: time.Hour}
 			_, a := instance(t, srv, calm(), cfg)
 			_, b := instance(t, srv, calm(), cfg)
 			warm(t, a)
@@ -164,9 +165,6 @@ func TestRaceHolderCancelledWhileAcquiring(t *testing.T) {
 				t.Errorf("GetOrSet = %v, want context.Canceled", err)
 			}
 			release()
-			if i == 1 { // the orphan must be there before B asks
-				until(t, "the claim to be executed", func() bool { return do(t, srv, "EXISTS", leaseKey(t, a, "k")) == int64(1) })
-			}
 			f = async(func() (string, error) {
 				return []*rc.CacheService[string]{a, b}[i].GetOrSet(t.Context(), "k", gives("v", new(atomic.Int32)))
 			})
