@@ -304,11 +304,32 @@ func (m *Manager) Available() bool {
 }
 
 // Health is what is known of one primary.
-type Health = topology.Health
+type Health struct {
+	// Addr is the address the node announces.
+	Addr string
+	// Reachable reports whether the last beat was answered.
+	Reachable bool
+	// BreakerOpen reports whether operations on the node fail at once,
+	// because beats went unanswered in a row.
+	BreakerOpen bool
+	// FeedAge is how long ago the newest beat that came back was sent;
+	// negative if there is no live connection. Values of the node are served
+	// from memory only while it is at most Options.MaxStaleness.
+	FeedAge time.Duration
+	// Err is why the last beat failed, empty if it did not.
+	Err string
+}
 
 // Health returns what is known of each primary, without asking. It does not
 // block.
-func (m *Manager) Health() []Health { return m.topo.Health() }
+func (m *Manager) Health() []Health {
+	nodes := m.topo.Health()
+	out := make([]Health, len(nodes))
+	for i, n := range nodes {
+		out[i] = Health(n)
+	}
+	return out
+}
 
 // Stats returns the counts of the Manager and the sum of those of its
 // services. It takes some microseconds.
