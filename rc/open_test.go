@@ -2,8 +2,15 @@ package rc_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -147,4 +154,97 @@ func TestConfigErrorsNameFieldValueAndBound(t *testing.T) {
 	if _, err := rc.New(m, "ns", rc.Config[string]{Prefix: "p{"}); err == nil {
 		t.Error("New with a brace in Prefix gave no error")
 	}
+}
+
+func TestOpenUnixSocket(t *testing.T) {
+	t.Parallel()
+	sock := t.TempDir() + "/redis.sock"
+	localredis.Standalone(t, localredis.Redis, "--unixsocket", sock)
+	m, err := rc.Open(t.Context(), "unix://"+sock, rc.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	s, err := rc.New(m, "ns", rc.Config[string]{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Set(t.Context(), "id", "v"); err != nil {
+		t.Fatal(err)
+	}
+	if it, err := s.Lookup(t.Context(), "id"); err != nil || it.Value != "v" || it.Source != rc.FromL1 {
+		t.Errorf("Lookup = %+v, %v, want v from L1", it, err)
+	}
+	if h := m.Health(); len(h) != 1 || !h[0].Reachable {
+		t.Errorf("Health = %+v", h)
+	}
+}
+
+// A TLS server with a certificate of its own.
+func TestOpenTLS(t *testing.T) {
+	t.Parallel()
+	dir, pool := selfSigned(t)
+	port := freePort(t)
+	localredis.Standalone(t, localredis.Redis, "--tls-port", port, "--tls-cert-file", dir+"/cert.pem",
+		"--tls-key-file", dir+"/key.pem", "--tls-ca-cert-file", dir+"/cert.pem", "--tls-auth-clients", "no")
+	url := "rediss://localhost:" + port
+	if m, err := rc.Open(t.Context(), url, rc.Options{}); err == nil {
+		m.Close()
+		t.Error("Open trusts a certificate nobody vouches for")
+	} else if !strings.Contains(err.Error(), "Options.TLS") {
+		t.Errorf("error %q does not say what to do", err)
+	}
+	m, err := rc.Open(t.Context(), url, rc.Options{TLS: &tls.Config{RootCAs: pool, ServerName: "localhost", MinVersion: tls.VersionTLS12}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := m.Ping(t.Context()); err != nil {
+		t.Errorf("Ping = %v", err)
+	}
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+// selfSigned writes cert.pem and key.pem for localhost.
+func selfSigned(t *testing.T) (dir string, pool *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	dir = t.TempDir()
+	for name, b := range map[string][]byte{
+		"cert.pem": cert,
+		"key.pem":  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
+	} {
+		if err := os.WriteFile(dir+"/"+name, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pool = x509.NewCertPool()
+	pool.AppendCertsFromPEM(cert)
+	return dir, pool
 }
