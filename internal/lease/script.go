@@ -12,6 +12,9 @@ import (
 //go:embed scripts/acquire.lua
 var acquireSrc string
 
+//go:embed scripts/newer.lua
+var newerSrc string
+
 //go:embed scripts/fill.lua
 var fillSrc string
 
@@ -29,18 +32,12 @@ var releaseSrc string
 
 var (
 	acquireScript = newScript(acquireSrc)
-	fillScript    = newScript(fillSrc)
-	setScript     = newScript(setSrc)
+	fillScript    = newScript(newerSrc + fillSrc)
+	setScript     = newScript(newerSrc + setSrc)
 	expireScript  = newScript(expireSrc)
 	extendScript  = newScript(extendSrc)
 	releaseScript = newScript(releaseSrc)
 )
-
-// Sources returns the text of every script, so that a server can be given
-// them (SCRIPT LOAD) before the first call.
-func Sources() []string {
-	return []string{acquireSrc, fillSrc, setSrc, expireSrc, extendSrc, releaseSrc}
-}
 
 // A script is a Lua script and the digest by which the server knows it.
 // rueidis has such a type too, but it sends commands by itself and cannot be

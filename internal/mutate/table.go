@@ -41,7 +41,7 @@ var mutants = []mutant{
 	{"no-lease-extension", "rc/fill.go",
 		"prolonged = now\n\t\t\t\tcl.prolong(ctx)", "prolonged = now",
 		rcPkg, "^TestRaceLoaderSlowerThanItsLease$"},
-	{"no-lease-extension-many", "rc/many.go",
+	{"no-lease-extension-many", "rc/manyload.go",
 		"c.m.redis.ExtendMany(octx, claims, c.cfg.lease)", "_ = octx",
 		rcPkg, "^TestRaceLoaderSlowerThanItsLease$"},
 	{"claim-kept-after-a-failure", "rc/fill.go",

@@ -6,25 +6,7 @@
 --         0 refused: the claim is gone
 --         2 refused: the value there has a newer user version
 -- Atomic because the claim can be voided between the check and the write.
-
--- newer reports whether the value at the key has a newer user version than the
--- envelope. What is no envelope of this format and this key (its hash is at 25
--- to 32) has no version.
-local function newer(key, envelope)
-  local head = redis.pcall('GETRANGE', key, 0, 31)
-  if type(head) ~= 'string' or string.sub(head, 1, 3) ~= string.sub(envelope, 1, 3)
-    or string.sub(head, 25, 32) ~= string.sub(envelope, 25, 32) then
-    return false
-  end
-  for i = 17, 24 do
-    local x, y = string.byte(head, i), string.byte(envelope, i)
-    if x ~= y then
-      return x > y
-    end
-  end
-  return false
-end
-
+-- newer is that of newer.lua, which goes in front.
 if redis.pcall('GET', KEYS[2]) ~= ARGV[1] then
   local head = redis.pcall('GETRANGE', KEYS[1], 8, 15)
   if head == string.sub(ARGV[2], 9, 16) then
