@@ -38,9 +38,10 @@ var (
 	errLockWait = errors.New("rc: another process has been loading for longer than Config.LockWait")
 )
 
-// maxRounds bounds how often a load finds the value changed under it and looks
-// again, before it loads without the right to store.
-const maxRounds = 16
+// maxChanges bounds how often a load finds the value changed under it and looks
+// again, before it loads without the right to store. Waits are bounded by
+// LockWait instead: each extension of the lease waited for ends one.
+const maxChanges = 16
 
 // lead brings a value for all callers of this process that wait for it: it
 // claims the key, or waits for the process that has, and loads if it must.
@@ -51,16 +52,20 @@ func (c *core) lead(ctx context.Context, fc *flight.Call, j job) (any, error) {
 	token := newToken()
 	waited := c.m.now()
 	until := waited + int64(c.cfg.lockWait)
-	for range maxRounds {
+	for changes := 0; changes < maxChanges; {
 		g, err := c.acquire(ctx, j, token)
 		if err != nil {
 			if ctx.Err() != nil || errors.Is(err, ErrClosed) {
 				return nil, err
 			}
+			// The claim may have been granted, and its answer lost.
+			c.m.wg.Go(func() { c.release(ctx, &claim{c: c, k: j.k, token: token}, "") })
 			j.cause = err
 			return c.loadDegraded(ctx, fc, j)
 		}
 		switch g.State {
+		case lease.Changed:
+			changes++
 		case lease.Granted:
 			if ctx.Err() != nil { // everybody left meanwhile
 				c.release(ctx, &claim{c: c, k: j.k, token: token}, "")
@@ -87,26 +92,38 @@ func (c *core) lead(ctx context.Context, fc *flight.Call, j job) (any, error) {
 			}
 			c.observeWait(ctx, j, waited, false)
 		}
-		// Somebody stored, or let go of, something: look what is there.
-		d, _, err := c.fetch(ctx, j.k)
-		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, ErrClosed) {
-				return nil, err
-			}
+		// Somebody stored, or let go of, something.
+		a, found, err := c.look(ctx, &j)
+		switch {
+		case found:
+			return a, nil
+		case err != nil && (ctx.Err() != nil || errors.Is(err, ErrClosed)):
+			return nil, err
+		case err != nil:
 			j.cause = err
 			return c.loadDegraded(ctx, fc, j)
 		}
-		now := c.m.now()
-		if d.grade(now, 0) == freshGrade {
-			c.hit(ctx, j.k.id, d)
-			return d.answer(now, NotStale), nil
-		}
-		j.seen = ""
-		if d != nil {
-			j.seen = d.seen
-		}
 	}
 	return c.loadAnyway(ctx, fc, j)
+}
+
+// look reads the value that a load found changed. If it is not fresh, the next
+// claim names it as seen.
+func (c *core) look(ctx context.Context, j *job) (a answer, found bool, err error) {
+	d, _, err := c.fetch(ctx, j.k)
+	if err != nil {
+		return a, false, err
+	}
+	now := c.m.now()
+	if d.grade(now, 0) == freshGrade {
+		c.hit(ctx, j.k.id, d)
+		return d.answer(now, NotStale), true, nil
+	}
+	j.seen = ""
+	if d != nil {
+		j.seen = d.seen
+	}
+	return a, false, nil
 }
 
 func newToken() string {
