@@ -204,6 +204,34 @@ func TestDegradedLoadAgainstAWrite(t *testing.T) {
 	cached(t, s, "k", "new")
 }
 
+// The same while Redis stays away: the write fails and is queued, and the load
+// that began before it is given to its caller and to nobody else.
+func TestDegradedLoadAgainstAFailedWrite(t *testing.T) {
+	t.Parallel()
+	srv := start(t)
+	m := open(t, srv, brief())
+	s := service(t, m, rc.Config[string]{DegradedTTL: 30 * time.Second})
+	srv.Refuse(true)
+	refused(t, m)
+	old, fresh := newLoader(), newLoader()
+	lead := async(func() (string, error) { return s.GetOrSet(t.Context(), "k", old.load) })
+	old.begin(t)
+	var failed *rc.InvalidationError
+	if err := s.Delete(t.Context(), "k"); !errors.As(err, &failed) || !failed.Queued {
+		t.Errorf("Delete = %v, want an InvalidationError that is queued", err)
+	}
+	late := async(func() (string, error) { return s.GetOrSet(t.Context(), "k", fresh.load) })
+	fresh.begin(t)
+	old.finish("old", nil)
+	lead.want(t, "old")
+	if v, found, err := s.Get(t.Context(), "k"); found || !errors.Is(err, rc.ErrUnavailable) {
+		t.Errorf("Get = %q, %v, %v, want ErrUnavailable: the load is from before the write", v, found, err)
+	}
+	fresh.finish("new", nil)
+	late.want(t, "new")
+	cached(t, s, "k", "new")
+}
+
 // The caller waits for another process for LockWait, then loads for itself,
 // without the right to store.
 func TestLockWait(t *testing.T) {

@@ -1,6 +1,7 @@
 package rc_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -34,6 +35,32 @@ func TestRaceFilledBetweenClaimAndWatch(t *testing.T) {
 	releaseClaim()
 	wait.want(t, "v")
 	load.want(t, "v")
+}
+
+// B is told that A loads; A fails before B watches the claim, and what B then
+// finds is the mark of that failure. It is no claim to wait for.
+func TestRaceFailedBetweenClaimAndWatch(t *testing.T) {
+	t.Parallel()
+	srv := start(t)
+	cfg := rc.Config[string]{LeaseTTL: time.Hour, LockWait: time.Hour, ErrorBackoff: time.Hour}
+	_, a := instance(t, srv, quiet(), cfg)
+	_, b := instance(t, srv, quiet(), cfg)
+	warm(t, a)
+	l := newLoader()
+	load := async(func() (string, error) { return a.GetOrSet(t.Context(), "k", l.load) })
+	l.begin(t)
+	watch, release := srv.Hold("EXISTS")
+	defer release()
+	wait := async(func() (string, error) { return b.GetOrSet(t.Context(), "k", never(t)) })
+	event(t, watch, "B's watch")
+	l.finish("", errBoom)
+	if _, err := load.get(t); !errors.Is(err, errBoom) {
+		t.Errorf("A got %v, want the loader's error", err)
+	}
+	release()
+	if _, err := wait.get(t); !errors.Is(err, rc.ErrBackoff) {
+		t.Errorf("B got %v, want ErrBackoff", err)
+	}
 }
 
 // Two services with one namespace load once.
