@@ -110,10 +110,14 @@ func (q *readQueue) gather(r *queuedRead) []*queuedRead {
 	return batch
 }
 
-// send sends a pipeline, gives each read its answer, and passes the turn. If
-// the sender's own context ends, the others go out again with one of them.
+// send sends a pipeline.
 func (q *readQueue) send(ctx context.Context, batch []*queuedRead) {
-	results := q.exchange(ctx, batch)
+	q.deliver(ctx, batch, q.exchange(ctx, batch))
+}
+
+// deliver gives each read its answer, and passes the turn. If the sender's own
+// context ended, the others go out again with one of them.
+func (q *readQueue) deliver(ctx context.Context, batch []*queuedRead, results []lease.ValueOr) {
 	var again []*queuedRead
 	q.mu.Lock()
 	for i, r := range batch {

@@ -51,3 +51,22 @@ func TestReadQueueAnswerOfALeaverIsReleased(t *testing.T) {
 		t.Errorf("%d keys held for nobody", n)
 	}
 }
+
+// The sender's context ends while its pipeline is on the way: that is its own
+// answer, and the others are sent again by one of them.
+func TestReadQueueSendersEndIsNotTheOthers(t *testing.T) {
+	t.Parallel()
+	q := testQueue()
+	sender := &queuedRead{}
+	other := &queuedRead{turn: make(chan struct{}, 1)}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	ended := lease.ValueOr{Err: context.Canceled}
+	q.deliver(ctx, []*queuedRead{sender, other}, []lease.ValueOr{ended, ended})
+	if !errors.Is(sender.err, context.Canceled) {
+		t.Errorf("the sender got %v, want its own end", sender.err)
+	}
+	if other.answered || other.err != nil || !other.lead || len(other.turn) != 1 {
+		t.Errorf("the other one: answered %v with %v, lead %v; want the turn to send", other.answered, other.err, other.lead)
+	}
+}

@@ -155,7 +155,7 @@ var mutants = []mutant{
 		rcPkg, "^TestDegradedWriteIsSettledBeforeARead$"},
 	{"gathered-reads-share-the-senders-end", "rc/readqueue.go",
 		"if i > 0 && results[i].Err != nil && ctx.Err() != nil {", "if false {",
-		rcPkg, "^TestReadsThatGather$"},
+		rcPkg, "^TestReadQueueSendersEndIsNotTheOthers$"},
 	{"gathered-reads-lose-the-turn", "rc/readqueue.go",
 		"	if r.lead { // it was given", "	if false { // it was given",
 		rcPkg, "^TestReadQueueLeaverPassesTheTurnOn$"},

@@ -60,8 +60,5 @@ func (f *Feed) hear(sent int64) {
 	}
 }
 
-// valid reports whether the feed was heard from within max before now.
-func (f *Feed) valid(now, max int64) bool { return now-f.heard.Load() <= max }
-
 // Gone returns a channel that is closed when the feed ends.
 func (f *Feed) Gone() <-chan struct{} { return f.gone }
