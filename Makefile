@@ -1,13 +1,13 @@
 # Every target loops over the modules of the repository: none of them is part
 # of another's build, so that users of the library do not pay for benchmarks,
 # examples or test harnesses.
-MODULES := . bench examples
+MODULES := . bench examples clustertest internal/chaos
 
 # RC_REQUIRE_REDIS=1 turns the skip of a suite without its server into a
 # failure; CI sets it.
 GOTEST ?= go test -race -timeout 600s
 
-.PHONY: test lint fuzz tidy bench-hit mutants quickstart
+.PHONY: test lint fuzz tidy bench-hit chaos soak mutants quickstart
 
 ## test: all tests of all modules, with the race detector
 test:
@@ -35,6 +35,18 @@ tidy:
 ## bench-hit: the hit path, the hit in Redis and the miss, against peers in one run
 bench-hit:
 	go run -C bench ./cmd/hit
+
+# What the library is called in the report of the chaos suite.
+VERSION = $$(git describe --always --dirty 2>/dev/null)
+
+## chaos: the promises under every fault, alone and combined, on a real cluster; CHAOS has further flags
+chaos:
+	go run -C internal/chaos . -short -version "$(VERSION)" $(CHAOS)
+
+## soak: combinations of faults for as long as SOAK says
+SOAK ?= 2h
+soak:
+	go run -C internal/chaos . -soak $(SOAK) -version "$(VERSION)" $(CHAOS)
 
 ## mutants: break each mechanism on purpose and see its test fail
 mutants:

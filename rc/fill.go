@@ -148,6 +148,8 @@ func (c *core) settle(ctx context.Context, fc *flight.Call, j job, cl *claim, l 
 	case j.o.ttl > 0:
 		p.ttl = j.o.ttl
 	}
+	// The last caller may have left; the value is worth storing all the same.
+	ctx = context.WithoutCancel(l.ctx)
 	ttl, version, skip := l.info.get()
 	if ttl > 0 {
 		p.ttl, p.exact = ttl, true
@@ -190,8 +192,6 @@ func (c *core) fill(ctx context.Context, fc *flight.Call, j job, cl *claim, p pa
 		c.refused(ctx, j, packReason(err), err)
 		return
 	}
-	// The last caller may have left; the value is worth storing all the same.
-	ctx = context.WithoutCancel(ctx)
 	var out lease.Outcome
 	var v lease.Value
 	err = c.m.do(ctx, j.k.rk, func(ctx context.Context) (err error) {
@@ -207,8 +207,16 @@ func (c *core) fill(ctx context.Context, fc *flight.Call, j job, cl *claim, p pa
 	case out == lease.Superseded:
 		c.refused(ctx, j, FillSuperseded, nil)
 	default:
-		c.n.fills.Add(1)
+		c.filled(ctx, j.k.id)
 		c.keep(j.k, v.Entry, d, fc.Detached)
+	}
+}
+
+// filled counts and reports a loaded value that is stored.
+func (c *core) filled(ctx context.Context, id string) {
+	c.n.fills.Add(1)
+	if o := c.m.opts.Observer; o != nil {
+		o.Fill(ctx, FillEvent{Namespace: c.ns, ID: id})
 	}
 }
 

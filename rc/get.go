@@ -143,7 +143,11 @@ func (c *core) share(ctx context.Context, j job) (answer, error) {
 	v, shared, err := c.flights.Do(ctx, j.k.rk, func(fctx context.Context, fc *flight.Call) (any, error) {
 		return c.lead(fctx, fc, j)
 	})
-	if shared {
+	var skipped *skippedError
+	switch {
+	case shared && errors.As(err, &skipped) && ctx.Err() == nil:
+		return c.share(ctx, j) // it was a refresh that had no need to go on
+	case shared:
 		c.n.shared.Add(1)
 	}
 	switch {

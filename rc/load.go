@@ -33,10 +33,16 @@ type job struct {
 
 var (
 	// errElsewhere ends a background load that another process does.
-	errElsewhere = errors.New("rc: loaded elsewhere")
+	errElsewhere error = &skippedError{errors.New("rc: loaded elsewhere")}
 	// errLockWait marks the errors of a load that waited in vain.
 	errLockWait = errors.New("rc: another process has been loading for longer than Config.LockWait")
 )
+
+// A skippedError ends a background load that did not take place. It says nothing
+// to a caller who has come to share the load: that one begins its own.
+type skippedError struct{ error }
+
+func (e *skippedError) Unwrap() error { return e.error }
 
 // maxChanges bounds how often a load finds the value changed under it and looks
 // again, before it loads without the right to store. Waits are bounded by
@@ -217,6 +223,8 @@ type loaded struct {
 	err   error
 	took  time.Duration
 	info  *loadInfo
+	// ctx is that of the load, for its values: it is over.
+	ctx context.Context
 }
 
 // begin starts the loader of a job.
@@ -274,7 +282,7 @@ func (e *timeoutError) Unwrap() error { return ErrLoadTimeout }
 // end accounts for a loader that has returned or is given up.
 func (r *running) end(l loaded) loaded {
 	c := r.c
-	l.took, l.info = since(c.m.now(), r.began), r.info
+	l.took, l.info, l.ctx = since(c.m.now(), r.began), r.info, r.ctx
 	if l.err != nil && r.ctx.Err() != nil && errors.Is(l.err, r.ctx.Err()) {
 		l.err = context.Cause(r.ctx) // our own deadline says so
 	}
@@ -322,7 +330,7 @@ func (r *running) givenUp() loaded {
 // but, for a moment, in memory.
 func (c *core) loadDegraded(ctx context.Context, fc *flight.Call, j job) (any, error) {
 	if j.background {
-		return nil, j.cause // the old value will do
+		return nil, &skippedError{j.cause} // the old value will do
 	}
 	return c.loadLimited(ctx, fc, j, true)
 }

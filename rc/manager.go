@@ -18,6 +18,7 @@ import (
 	"github.com/fleetcache/fleetcache/internal/key"
 	"github.com/fleetcache/fleetcache/internal/lease"
 	"github.com/fleetcache/fleetcache/internal/near"
+	"github.com/fleetcache/fleetcache/internal/successor"
 	"github.com/fleetcache/fleetcache/internal/testclock"
 	"github.com/fleetcache/fleetcache/internal/topology"
 )
@@ -32,7 +33,9 @@ type Manager struct {
 	redis  *lease.Client
 	topo   *topology.Watcher
 	queue  *recovery
+	dialer *successor.Dialer
 	reaper reaper
+	own    own
 	clock  *near.Clock
 
 	// queues gather reads by node: [0] plain ones, [1] tracked ones. Keys are
@@ -87,6 +90,10 @@ func newManager(ctx context.Context, opt rueidis.ClientOption, opts Options) (*M
 	})
 	m.clock = m.table.Clock()
 	opt.NewCacheStoreFn = m.table.NewStore
+	m.dialer = successor.New(opt, func(addr string, err error) {
+		opts.Logger.Warn("fleetcache: the server does not end old connections: a write that timed out may land late", "node", addr, "error", err)
+	})
+	opt.DialCtxFn = m.dialer.Dial
 	client, err := dial(ctx, opt)
 	if err != nil {
 		m.cancel()
@@ -345,6 +352,7 @@ func (m *Manager) Stats() Stats {
 	s.addNear(m.table.Stats())
 	s.SlotMoves, s.SlotKills = m.topo.Moves.Load(), m.topo.Kills.Load()
 	m.queue.addTo(&s)
+	s.Unfenced = m.dialer.Unfenced.Load()
 	return s
 }
 

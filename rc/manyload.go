@@ -169,6 +169,7 @@ func (b *batch) release(ctx context.Context, own []*item, text string) {
 // that it returned unasked is ignored.
 func (b *batch) store(ctx context.Context, own []*item, m map[string]any, l loaded) {
 	c := b.c
+	ctx = context.WithoutCancel(l.ctx)
 	ttl, version, skip := l.info.get()
 	var (
 		filled []*item
@@ -226,7 +227,7 @@ func (b *batch) fill(ctx context.Context, items []*item, writes []lease.Write, t
 		return
 	}
 	c := b.c
-	octx, cancel := c.m.opMany(context.WithoutCancel(ctx), len(items))
+	octx, cancel := c.m.opMany(ctx, len(items))
 	defer cancel()
 	for i, w := range c.m.redis.FillMany(octx, writes, tokens) {
 		it := items[i]
@@ -238,7 +239,7 @@ func (b *batch) fill(ctx context.Context, items []*item, writes []lease.Write, t
 		case w.Outcome == lease.Superseded:
 			c.refused(ctx, b.single(it), FillSuperseded, nil)
 		default:
-			c.n.fills.Add(1)
+			c.filled(ctx, it.k.id)
 			c.keep(it.k, w.Entry, cands[i], neverVoid)
 		}
 	}

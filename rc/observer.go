@@ -25,6 +25,11 @@ type Observer interface {
 	Wait(ctx context.Context, e WaitEvent)
 	// LeaseLost is called when a load finds that its right to store is gone.
 	LeaseLost(ctx context.Context, e LeaseLostEvent)
+	// Fill is called when Redis has stored a loaded value, before those who
+	// wait for the load have it. Its context has the values of the one
+	// LoadStart returned; so has that of FillRefused, after a load that
+	// returned a value.
+	Fill(ctx context.Context, e FillEvent)
 	// FillRefused is called when a loaded value is not stored.
 	FillRefused(ctx context.Context, e FillRefusedEvent)
 	// Refresh is called when a background load is over, or was left out.
@@ -93,6 +98,9 @@ type WaitEvent struct {
 // LeaseLostEvent describes a load that lost its right to store.
 type LeaseLostEvent struct{ Namespace, ID string }
 
+// FillEvent describes a loaded value that Redis has stored.
+type FillEvent struct{ Namespace, ID string }
+
 // FillRefusedEvent describes a loaded value that is not stored.
 type FillRefusedEvent struct {
 	Namespace, ID string
@@ -152,11 +160,12 @@ const (
 	MissCodec                         // it was stored with another codec, or does not decode
 	MissInvalid                       // Config.Validate refused it
 	MissUnavailable                   // Redis does not answer
+	MissOwnWrite                      // it is older than what this process has written: a failover
 )
 
 // String returns the name of the reason.
 func (r MissReason) String() string {
-	return [...]string{"absent", "expired", "corrupt", "newer", "codec", "invalid", "unavailable"}[r]
+	return [...]string{"absent", "expired", "corrupt", "newer", "codec", "invalid", "unavailable", "own write"}[r]
 }
 
 // StaleReason is why a stale value is served.
@@ -211,6 +220,7 @@ func (NopObserver) LoadEnd(context.Context, LoadEndEvent)           {}
 func (NopObserver) Stale(context.Context, StaleEvent)               {}
 func (NopObserver) Wait(context.Context, WaitEvent)                 {}
 func (NopObserver) LeaseLost(context.Context, LeaseLostEvent)       {}
+func (NopObserver) Fill(context.Context, FillEvent)                 {}
 func (NopObserver) FillRefused(context.Context, FillRefusedEvent)   {}
 func (NopObserver) Refresh(context.Context, RefreshEvent)           {}
 func (NopObserver) Invalidation(context.Context, InvalidationEvent) {}

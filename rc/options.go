@@ -46,7 +46,7 @@ type Options struct {
 
 	// DialTimeout bounds making a connection. An operation that finds a
 	// connection being made for another one may wait for that long, in place
-	// of OpTimeout. Defaults to 2s.
+	// of OpTimeout and of the end of its context. Defaults to 2s.
 	DialTimeout time.Duration
 	// OpTimeout bounds each operation on Redis. Larger rides out a slow
 	// server; smaller sends callers to their loaders sooner. Defaults to

@@ -209,6 +209,15 @@ func (c *core) open(k keyed, v lease.Value) (*cand, MissReason) {
 	}
 	d.flagged = h.Stale
 	c.date(d, h, v)
+	// It was stored by then: the server counts in milliseconds, and so do we.
+	stored := c.m.now() - int64(h.HardTTL-min(v.Left, h.HardTTL)) + int64(3*time.Millisecond)
+	if older, soft := c.m.own.after(k.rk, stored); older {
+		c.n.ownMissed.Add(1)
+		if !soft {
+			return &cand{seen: d.seen}, MissOwnWrite
+		}
+		d.flagged = true
+	}
 	return d, MissExpired
 }
 

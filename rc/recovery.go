@@ -94,10 +94,12 @@ func (r *recovery) settle(ctx context.Context, key string) error {
 }
 
 func (r *recovery) deliver(ctx context.Context, key string, inv invalidation) error {
+	sent := r.m.now()
 	err := inv.c.sendInvalidation(ctx, key, inv.soft)
 	if err != nil {
 		return err
 	}
+	r.m.own.note(key, inv.soft, sent)
 	r.remove(key, func(now invalidation) bool { return now.seq == inv.seq })
 	r.replayed.Add(1)
 	inv.c.g.forget(key)

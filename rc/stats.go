@@ -18,6 +18,10 @@ type Stats struct {
 	// of a newer version of this library, another codec or bytes that do not
 	// decode, and those that Config.Validate refused.
 	Corrupt, Newer, Codec, Invalid uint64
+	// OwnMissed counts reads that were answered by a server without a write of
+	// this process that Redis had confirmed, and were not used: during a
+	// failover, or after one that lost the write.
+	OwnMissed uint64
 	// Loads counts loaders that were run, once per batch; LoadErrors those
 	// that failed, LoadPanics those that panicked, NotFound the values that
 	// turned out not to exist.
@@ -62,6 +66,10 @@ type Stats struct {
 	// whose values were given up without closing it, SlotMoves slots that
 	// changed owner, and SlotKills values that left memory because of it.
 	Pushes, Flushes, FeedResets, SlotMoves, SlotKills uint64
+	// Unfenced counts connections that were given up and that the server would
+	// not end (CLIENT KILL is not allowed): a Set that timed out on one of them
+	// may still be executed, after newer writes.
+	Unfenced uint64
 	// L1Entries is how many keys are in memory now.
 	L1Entries int
 }
@@ -74,6 +82,7 @@ func (s *Stats) add(o Stats) {
 	s.Newer += o.Newer
 	s.Codec += o.Codec
 	s.Invalid += o.Invalid
+	s.OwnMissed += o.OwnMissed
 	s.Loads += o.Loads
 	s.LoadErrors += o.LoadErrors
 	s.LoadPanics += o.LoadPanics
@@ -104,7 +113,7 @@ func (s *Stats) addNear(n near.Stats) {
 // counters are what Stats of a service are read from.
 type counters struct {
 	l1                                                     striped
-	l2, misses, corrupt, newer, codec, invalid             atomic.Uint64
+	l2, misses, corrupt, newer, codec, invalid, ownMissed  atomic.Uint64
 	loads, loadErrors, loadPanics, notFound, degradedLoads atomic.Uint64
 	shared, waits, waitTimeouts, stale                     atomic.Uint64
 	fills, voided, superseded, tooLarge, unwanted, failed  atomic.Uint64
@@ -115,7 +124,7 @@ type counters struct {
 func (c *counters) stats() Stats {
 	return Stats{
 		L1Hits: c.l1.load(), L2Hits: c.l2.Load(), Misses: c.misses.Load(),
-		Corrupt: c.corrupt.Load(), Newer: c.newer.Load(), Codec: c.codec.Load(), Invalid: c.invalid.Load(),
+		Corrupt: c.corrupt.Load(), Newer: c.newer.Load(), Codec: c.codec.Load(), Invalid: c.invalid.Load(), OwnMissed: c.ownMissed.Load(),
 		Loads: c.loads.Load(), LoadErrors: c.loadErrors.Load(), LoadPanics: c.loadPanics.Load(),
 		NotFound: c.notFound.Load(), DegradedLoads: c.degradedLoads.Load(), Shared: c.shared.Load(),
 		Waits: c.waits.Load(), WaitTimeouts: c.waitTimeouts.Load(), StaleServed: c.stale.Load(),

@@ -91,11 +91,12 @@ func (c *core) set(ctx context.Context, id string, v any, opts []Opt) error {
 	}
 	var val lease.Value
 	var out lease.Outcome
+	sent := c.m.now()
 	err = c.m.do(ctx, k.rk, func(ctx context.Context) (err error) {
 		out, val, err = c.m.redis.Set(ctx, w)
 		return err
 	})
-	return c.wrote(ctx, k, "Set", err, false, func() { c.keepWritten(k, lease.Written{Outcome: out, Value: val}, d) })
+	return c.wrote(ctx, k, "Set", ours(sent, out), err, false, func() { c.keepWritten(k, lease.Written{Outcome: out, Value: val}, d) })
 }
 
 // unpackable counts a value that cannot be stored as it is.
@@ -135,8 +136,9 @@ func (c *core) remove(ctx context.Context, id string, soft bool, opts []Opt) err
 }
 
 func (c *core) invalidate(ctx context.Context, k keyed, soft bool) error {
+	sent := c.m.now()
 	err := c.sendInvalidation(ctx, k.rk, soft)
-	return c.wrote(ctx, k, verb(soft), err, soft, func() { c.m.table.Evict(k.rk) })
+	return c.wrote(ctx, k, verb(soft), sent, err, soft, func() { c.m.table.Evict(k.rk) })
 }
 
 func (c *core) sendInvalidation(ctx context.Context, rk string, soft bool) error {
@@ -154,7 +156,10 @@ func (c *core) sendInvalidation(ctx context.Context, rk string, soft bool) error
 // finds anything older. Reads and loads in flight are left to those who wait
 // for them already, then memory is cleared; in this order, because what they
 // put there is cleared with it.
-func (c *core) wrote(ctx context.Context, k keyed, verb string, err error, soft bool, clear func()) error {
+func (c *core) wrote(ctx context.Context, k keyed, verb string, sent int64, err error, soft bool, clear func()) error {
+	if err == nil && sent != notOurs {
+		c.m.own.note(k.rk, soft, sent)
+	}
 	c.g.forget(k.rk)
 	if err == nil {
 		clear()

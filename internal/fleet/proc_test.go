@@ -5,97 +5,70 @@ package fleet
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/fleetcache/fleetcache/internal/fleet/workers"
 	"github.com/fleetcache/fleetcache/rc"
 )
 
+// errGone is returned by calls of a worker that has ended.
+var errGone = workers.ErrGone
+
+// monotonic returns the machine's monotonic clock in nanoseconds, the same in
+// all processes.
+func monotonic() int64 { return workers.Now() }
+
+func decode[T any](body json.RawMessage) (T, error) { return workers.Decode[T](body) }
+
 // proc is a worker as the test sees it.
 type proc struct {
-	t      *testing.T
-	name   string
-	cmd    *exec.Cmd
-	link   *link
-	exited chan struct{} // closed when cmd has been waited for
-	killed atomic.Bool   // by kill: how it ended is no surprise
+	t    *testing.T
+	name string
+	*workers.Process
 }
 
-// startProc runs a worker until the test ends, as an argument of the wrapper if
-// there is one. onLoad answers its loads.
-func startProc(t *testing.T, name string, onLoad func(p *proc, id string) (row, error), wrapper ...string) *proc {
+// startProc runs a worker until the test ends. onLoad answers its loads.
+func startProc(t *testing.T, name string, onLoad func(p *proc, id string) (row, error)) *proc {
 	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	line := append(wrapper, exe)
-	cmd := exec.Command(line[0], line[1:]...)
-	// A program with the race detector sleeps a second before it ends.
-	cmd.Env = append(os.Environ(), workerEnv+"=1", "GORACE=atexit_sleep_ms=10 "+os.Getenv("GORACE"))
-	cmd.Stderr = os.Stderr // race reports and panics of the worker
-	dieWithParent(cmd)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	p := &proc{t: t, name: name, cmd: cmd, exited: make(chan struct{})}
-	p.link = newLink(in, func(op string, body json.RawMessage) (any, error) {
-		id, err := decode[string](body)
-		if err != nil || op != "load" || onLoad == nil {
-			return nil, fmt.Errorf("unexpected %s of %s", op, body)
-		}
-		return onLoad(p, id)
+	p := &proc{t: t, name: name}
+	var err error
+	p.Process, err = workers.Start(workers.Config{
+		Name: name,
+		Env:  []string{workerEnv + "=1"},
+		Serve: func(op string, body json.RawMessage) (any, error) {
+			id, err := decode[string](body)
+			if err != nil || op != "load" || onLoad == nil {
+				return nil, fmt.Errorf("unexpected %s of %s", op, body)
+			}
+			return onLoad(p, id)
+		},
+		OnExit: func(err error) { t.Error(err) },
 	})
-	go func() { // ends with the worker's output, and so with the worker
-		p.link.read(out)
-		err := cmd.Wait()
-		if err != nil && !p.killed.Load() {
-			t.Errorf("worker %s ended: %v", name, err)
-		}
-		close(p.exited)
-	}()
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
-		_ = in.Close() // asks it to end
-		p.signal(syscall.SIGCONT)
-		select {
-		case <-p.exited:
-		case <-time.After(10 * time.Second):
-			t.Errorf("worker %s does not end", name)
-			p.kill()
+		if err := p.Close(10 * time.Second); err != nil {
+			t.Error(err)
 		}
 	})
 	return p
 }
 
-func (p *proc) signal(s syscall.Signal) {
-	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		p.t.Errorf("%v to worker %s: %v", s, p.name, err)
+func (p *proc) must(err error) {
+	p.t.Helper()
+	if err != nil {
+		p.t.Fatal(err)
 	}
 }
 
-func (p *proc) freeze() { p.signal(syscall.SIGSTOP) }
-func (p *proc) thaw()   { p.signal(syscall.SIGCONT) }
+func (p *proc) freeze() { p.t.Helper(); p.must(p.Freeze()) }
+func (p *proc) thaw()   { p.t.Helper(); p.must(p.Thaw()) }
 
 // kill ends the worker with SIGKILL and waits until it is gone.
-func (p *proc) kill() {
-	p.killed.Store(true)
-	p.signal(syscall.SIGKILL)
-	<-p.exited
-}
+func (p *proc) kill() { p.t.Helper(); p.must(p.Kill()) }
 
 // call asks the worker, and fails the test if it does not answer well.
 func (p *proc) call(op string, in, out any) {
@@ -108,7 +81,7 @@ func (p *proc) call(op string, in, out any) {
 func (p *proc) try(op string, in, out any) error {
 	ctx, cancel := context.WithTimeout(p.t.Context(), 30*time.Second)
 	defer cancel()
-	return p.link.call(ctx, op, in, out)
+	return p.Link.Call(ctx, op, in, out)
 }
 
 func (p *proc) stats() (s rc.Stats) {

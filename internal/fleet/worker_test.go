@@ -15,6 +15,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/fleetcache/fleetcache/internal/envelope"
+	"github.com/fleetcache/fleetcache/internal/fleet/workers"
 	"github.com/fleetcache/fleetcache/rc"
 )
 
@@ -42,7 +43,7 @@ type openArgs struct {
 // worker is one process of the fleet.
 type worker struct {
 	args    openArgs
-	link    *link
+	link    *workers.Link
 	manager *rc.Manager
 	rows    *rc.CacheService[row]
 	ledger  *ledger
@@ -56,17 +57,12 @@ type worker struct {
 // code.
 func runWorker() int {
 	w := &worker{}
-	w.link = newLink(os.Stdout, w.serve)
-	w.link.read(os.Stdin)
+	w.link = workers.NewLink(os.Stdout, w.serve)
+	w.link.Read(os.Stdin)
 	if w.manager != nil {
 		_ = w.manager.Close() // says what it could not deliver; some tests leave such
 	}
 	return 0
-}
-
-func decode[T any](body json.RawMessage) (v T, err error) {
-	err = json.Unmarshal(body, &v)
-	return v, err
 }
 
 func (w *worker) serve(op string, body json.RawMessage) (any, error) {
@@ -75,8 +71,6 @@ func (w *worker) serve(op string, body json.RawMessage) (any, error) {
 		return nil, w.open(body)
 	case "stats":
 		return w.manager.Stats(), nil
-	case "wall":
-		return time.Now().Unix(), nil
 	case "call":
 		a, err := decode[callArgs](body)
 		if err != nil {
@@ -198,7 +192,7 @@ func (w *worker) getMany(a callArgs) (callResult, error) {
 // askParent returns a loader for which the test is the database.
 func (w *worker) askParent(id string) func(context.Context) (row, error) {
 	return func(ctx context.Context) (r row, err error) {
-		err = w.link.call(ctx, "load", id, &r)
+		err = w.link.Call(ctx, "load", id, &r)
 		return r, err
 	}
 }

@@ -13,7 +13,7 @@ func Standalone(tb TB, f Flavor, args ...string) *Server {
 		tb.Fatalf("%v", err)
 		return nil
 	}
-	stopAfter(tb, s.Stop, s.describe)
+	stopAfter(tb, s.Stop, s.Describe)
 	return s
 }
 
@@ -28,7 +28,7 @@ func NewCluster(tb TB, cfg ClusterConfig) *Cluster {
 		tb.Fatalf("%v", err)
 		return nil
 	}
-	stopAfter(tb, c.Stop, c.describe)
+	stopAfter(tb, c.Stop, c.Describe)
 	return c
 }
 
@@ -43,7 +43,7 @@ func NewSentinel(tb TB, cfg SentinelConfig) *Sentinel {
 		tb.Fatalf("%v", err)
 		return nil
 	}
-	stopAfter(tb, d.Stop, d.describe)
+	stopAfter(tb, d.Stop, d.Describe)
 	return d
 }
 

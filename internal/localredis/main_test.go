@@ -57,14 +57,3 @@ func wantReply(t *testing.T, s *Server, want any, args ...string) {
 		t.Fatalf("%v at %s = %v, want %v", args, s.Addr(), got, want)
 	}
 }
-
-// setAtReplica writes a key and waits until the one replica has it. WAIT looks
-// at the writes of its own connection only, so both take the same.
-func setAtReplica(t *testing.T, s *Server, key, value string) {
-	t.Helper()
-	replies, err := s.doAll(within(t), []string{"SET", key, value}, []string{"WAIT", "1", "5000"})
-	must(t, "SET and WAIT", err)
-	if replies[0] != "OK" || replies[1] != int64(1) {
-		t.Fatalf("SET and WAIT at %s = %v, want [OK 1]", s.Addr(), replies)
-	}
-}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fleetcache/fleetcache/internal/redisnode"
 )
 
 func TestKilledServerComesBackWithItsData(t *testing.T) {
@@ -71,14 +73,15 @@ func TestStopOfFrozenServerLeavesNothing(t *testing.T) {
 	Require(t, Redis)
 	s, err := Start(within(t), Config{})
 	must(t, "Start", err)
-	dir, proc := s.dir, s.proc
+	m := s.Machine().(*machine)
+	dir := m.home.path
 	if _, err := os.Stat(dir); err != nil {
 		t.Fatal(err)
 	}
 	must(t, "Freeze", s.Freeze())
 	s.Stop()
 	s.Stop()
-	if !proc.exited() {
+	if exited, _ := m.Exited(); !exited {
 		t.Error("the process still runs")
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
@@ -158,13 +161,16 @@ func TestStartTriesOtherPortsWhenTaken(t *testing.T) {
 	defer l.Close()
 	taken := l.Addr().(*net.TCPAddr).Port
 	calls := 0
-	s, err := startServer(within(t), plan{reserve: func() (*reservation, error) {
+	m, err := newMaker(MakerConfig{})
+	must(t, "newMaker", err)
+	m.reserve = func() (*reservation, error) {
 		if calls++; calls <= 2 {
 			return &reservation{port: taken}, nil
 		}
 		return reservePort()
-	}})
-	must(t, "startServer", err)
+	}
+	s, err := redisnode.Start(within(t), m, redisnode.ServerConfig{})
+	must(t, "Start", err)
 	defer s.Stop()
 	if calls != 3 || s.Port() == taken {
 		t.Errorf("%d reservations, port %d (taken: %d), want 3 and another", calls, s.Port(), taken)
@@ -178,12 +184,14 @@ func TestForeignServerIsNotTakenForOurs(t *testing.T) {
 	t.Parallel()
 	foreign := Standalone(t, Redis)
 	calls := 0
-	_, err := startServer(within(t), plan{reserve: func() (*reservation, error) {
+	m, err := newMaker(MakerConfig{})
+	must(t, "newMaker", err)
+	m.reserve = func() (*reservation, error) {
 		calls++
 		return &reservation{port: foreign.Port()}, nil
-	}})
-	if err == nil || calls != portAttempts {
-		t.Fatalf("startServer = %v after %d attempts, want an error after %d", err, calls, portAttempts)
+	}
+	if _, err := redisnode.Start(within(t), m, redisnode.ServerConfig{}); err == nil || calls != 5 {
+		t.Fatalf("Start = %v after %d attempts, want an error after %d", err, calls, 5)
 	}
 }
 

@@ -11,18 +11,16 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/fleetcache/fleetcache/internal/mutate/mutants"
 )
 
 // limit bounds the run of one mutant. A test that hangs is a test that fails.
@@ -43,23 +41,23 @@ func main() {
 		os.Exit(2)
 	}
 	bad, ran := 0, 0
-	for _, m := range mutants {
-		if !re.MatchString(m.name) {
+	for _, m := range mutants.All {
+		if !re.MatchString(m.Name) {
 			continue
 		}
 		ran++
 		began := time.Now()
-		by, out, err := m.try(root)
+		by, out, err := try(m, root)
 		took := time.Since(began).Round(100 * time.Millisecond)
 		switch {
 		case err != nil:
 			bad++
-			fmt.Printf("%-28s %-34s BROKEN: %v\n", m.name, m.file, err)
+			fmt.Printf("%-28s %-34s BROKEN: %v\n", m.Name, m.File, err)
 		case by == "":
 			bad++
-			fmt.Printf("%-28s %-34s SURVIVED %s in %v\n", m.name, m.file, m.tests, took)
+			fmt.Printf("%-28s %-34s SURVIVED %s in %v\n", m.Name, m.File, m.Tests, took)
 		default:
-			fmt.Printf("%-28s %-34s killed by %s in %v\n", m.name, m.file, by, took)
+			fmt.Printf("%-28s %-34s killed by %s in %v\n", m.Name, m.File, by, took)
 		}
 		if *verbose {
 			fmt.Println(out)
@@ -81,26 +79,26 @@ func moduleRoot() (string, error) {
 
 // try runs the tests of a mutant. It returns the first test that failed, or
 // "" if none did, and the output.
-func (m mutant) try(root string) (by, out string, _ error) {
+func try(m mutants.Mutant, root string) (by, out string, _ error) {
 	dir, err := os.MkdirTemp("", "mutate-")
 	if err != nil {
 		return "", "", err
 	}
 	defer os.RemoveAll(dir)
-	overlay, err := m.overlay(root, dir)
+	overlay, err := m.Overlay(root, dir)
 	if err != nil {
 		return "", "", err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "test", "-overlay", overlay, "-run", m.tests, "-count=1",
-		"-failfast", "-timeout", "90s", "-v", m.pkg)
+	cmd := exec.CommandContext(ctx, "go", "test", "-overlay", overlay, "-run", m.Tests, "-count=1",
+		"-failfast", "-timeout", "90s", "-v", m.Pkg)
 	cmd.Dir = root
 	b, err := cmd.CombinedOutput()
 	out = string(b)
 	if err == nil {
 		if strings.Contains(out, "no tests to run") {
-			return "", out, fmt.Errorf("no test of %s matches %s", m.pkg, m.tests)
+			return "", out, fmt.Errorf("no test of %s matches %s", m.Pkg, m.Tests)
 		}
 		return "", out, nil
 	}
@@ -108,31 +106,6 @@ func (m mutant) try(root string) (by, out string, _ error) {
 		return "", out, fmt.Errorf("does not compile:\n%s", out)
 	}
 	return failed(out), out, nil
-}
-
-// overlay writes the mutated file and the overlay that puts it in place.
-func (m mutant) overlay(root, dir string) (string, error) {
-	path := filepath.Join(root, filepath.FromSlash(m.file))
-	src, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	if n := bytes.Count(src, []byte(m.old)); n != 1 {
-		return "", fmt.Errorf("the text to be replaced is there %d times, want once: %q", n, m.old)
-	}
-	if m.old == m.new {
-		return "", errors.New("nothing is changed")
-	}
-	mutated := filepath.Join(dir, "mutated"+filepath.Ext(path))
-	if err := os.WriteFile(mutated, bytes.Replace(src, []byte(m.old), []byte(m.new), 1), 0o600); err != nil {
-		return "", err
-	}
-	b, err := json.Marshal(map[string]map[string]string{"Replace": {path: mutated}})
-	if err != nil {
-		return "", err
-	}
-	name := filepath.Join(dir, "overlay.json")
-	return name, os.WriteFile(name, b, 0o600)
 }
 
 var failLine = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)

@@ -1,0 +1,95 @@
+//go:build unix
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/fleetcache/fleetcache/internal/chaos/history"
+	"github.com/fleetcache/fleetcache/internal/chaos/judge"
+	"github.com/fleetcache/fleetcache/internal/chaos/report"
+)
+
+// bench is where phases are judged as they end.
+type bench struct {
+	command  *command
+	verdicts []judge.Verdict
+	evidence string // a directory for facts and drawings
+}
+
+// newBench makes the directory for evidence, which tidy removes if there is none.
+func newBench(c *command) (*bench, error) {
+	dir, err := os.MkdirTemp("", fmt.Sprintf("chaos-evidence-%d-", c.Seed))
+	if err != nil {
+		return nil, fmt.Errorf("chaos: %w", err)
+	}
+	return &bench{command: c, evidence: dir}, nil
+}
+
+// tidy removes the directory for evidence if nothing is in it; one that has
+// something cannot be removed this way.
+func (b *bench) tidy() { _ = os.Remove(b.evidence) }
+
+// phase judges a phase, says what it found, and keeps the facts of one that
+// broke a promise.
+func (b *bench) phase(p *history.Phase) {
+	v := judge.Phase(p, judge.Options{Drawings: b.evidence})
+	b.verdicts = append(b.verdicts, v)
+	b.command.Log("  reads %d, %d stale, of these p99 %v max %v, writes %d (%d failed), loads per window %d, convergence %v, versions lost %d, forgotten %d",
+		v.Reads, v.Stale, v.StaleP99, v.Max, v.WritesAcked, v.Failed.Total, v.MaxLoads, v.Convergence, v.Lost.Versions, v.Forgotten.Versions)
+	violations := v.Violations()
+	for _, text := range violations {
+		b.command.Log("  VIOLATION %s", text)
+	}
+	if len(violations) > 0 {
+		b.command.Log("  facts and findings: %s", b.keep(p, v))
+	}
+	forget(p)
+}
+
+// forget drops what is only needed to judge, so that a run may take hours.
+func forget(p *history.Phase) {
+	p.Loads, p.Fills, p.Ops, p.Writes, p.Regressions, p.Peeks = nil, nil, nil, nil, nil, nil
+}
+
+// keep writes the facts of a phase to a file, and returns its name, or why there
+// is none.
+func (b *bench) keep(p *history.Phase, v judge.Verdict) string {
+	text, err := json.MarshalIndent(struct {
+		Findings []judge.Finding
+		*history.Phase
+	}{v.Findings, p}, "", " ")
+	if err != nil {
+		return err.Error()
+	}
+	file := filepath.Join(b.evidence, strings.ReplaceAll(p.Name, " ", "-")+".json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		return err.Error()
+	}
+	return file
+}
+
+// end prints the result of the run, writes the report, and returns an error if a
+// promise was broken.
+func (b *bench) end(r *history.Run) error {
+	b.tidy()
+	if b.command.out != "" {
+		if err := report.Write(b.command.out, r, b.verdicts, b.command.version); err != nil {
+			return err
+		}
+	}
+	fmt.Println(judge.Sum("total", b.verdicts).Result(r.Backend, r.Seed))
+	var violations []string
+	for _, v := range b.verdicts {
+		violations = append(violations, v.Violations()...)
+	}
+	if len(violations) > 0 {
+		return errors.New("chaos: promises were broken:\n" + strings.Join(violations, "\n"))
+	}
+	return nil
+}

@@ -1,0 +1,35 @@
+//go:build unix
+
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fleetcache/fleetcache/clustertest"
+)
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	c, err := parse([]string{"-backend", "docker", "-image", "x", "-seed", "7", "-short", "-soak", "1h", "-only", "^kill", "-instances", "4", "-bound", "2s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Topology.Backend != clustertest.Docker || c.Topology.Image != "x" || c.Seed != 7 || !c.Short || c.Soak != time.Hour ||
+		!c.Only.MatchString("kill primary") || c.Only.MatchString("no fault") || c.Instances != 4 || c.Bound != 2*time.Second {
+		t.Errorf("parse = %+v", c)
+	}
+	for _, args := range []string{"-backend vm", "-instances 1", "-only (", "left over", "-soak x", "-out d -only kill", "-out d -mutant x", "-out d -late-clients"} {
+		if _, err := parse(strings.Fields(args)); err == nil {
+			t.Errorf("parse(%s) succeeded", args)
+		}
+	}
+	c, err = parse([]string{"-out", "d", "-version", "v1.2.3"})
+	if err != nil || c.out != "d" || c.version != "v1.2.3" {
+		t.Errorf("parse = %+v, %v", c, err)
+	}
+	if a, _ := parse(nil); a.Seed == 0 {
+		t.Error("no seed by default")
+	}
+}

@@ -1,0 +1,239 @@
+//go:build unix
+
+package suite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/fleetcache/fleetcache/clustertest"
+	"github.com/fleetcache/fleetcache/internal/chaos/board"
+	"github.com/fleetcache/fleetcache/internal/chaos/history"
+	"github.com/fleetcache/fleetcache/internal/chaos/instance"
+)
+
+// env is one phase under way: what faults are done to.
+type env struct {
+	cluster   *clustertest.Cluster
+	fleet     *fleet
+	board     *board.Board
+	open      instance.Open // for an instance that is started again
+	work      instance.Work
+	keys      []history.Key
+	shards    int
+	shard     int        // the one that faults of one shard hit
+	victim    int        // the instance that faults of one instance hit
+	rand      *rand.Rand // for what faults choose; one goroutine at a time
+	bound     time.Duration
+	instances int
+	short     bool // faults do not last longer than they must
+	log       func(format string, args ...any)
+
+	mu    sync.Mutex // protects spans
+	spans []history.Span
+}
+
+// slot returns a slot of a shard.
+func (e *env) slot(shard int) int { return firstSlot(shard%e.shards, e.shards) }
+
+// primary returns the primary of a shard.
+func (e *env) primary(ctx context.Context, shard int) (*clustertest.Node, error) {
+	return e.cluster.PrimaryOf(ctx, e.slot(shard))
+}
+
+// pair returns the primary of a shard and one of its replicas.
+func (e *env) pair(ctx context.Context, shard int) (primary, replica *clustertest.Node, err error) {
+	if primary, err = e.primary(ctx, shard); err != nil {
+		return nil, nil, err
+	}
+	replicas, err := e.cluster.ReplicasOf(ctx, primary)
+	if err == nil && len(replicas) == 0 {
+		err = fmt.Errorf("chaos: %s has no replica", primary)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return primary, replicas[0], nil
+}
+
+// replaced blocks until a shard has another primary than old.
+func (e *env) replaced(ctx context.Context, shard int, old *clustertest.Node) error {
+	_, err := e.cluster.WaitPrimary(ctx, e.slot(shard), old)
+	return err
+}
+
+// span says what a fault is, for the record.
+type span struct {
+	detail                  string
+	shards                  []int // nil is all
+	mayLose, forgets, redis bool
+	// commanded takeovers need no pause; see history.Span.
+	commanded bool
+	// late faults take effect at some time after they were made.
+	late bool
+}
+
+// recording is a fault that is being recorded.
+type recording struct {
+	e *env
+	i int // in e.spans
+}
+
+// begin records that a fault begins.
+func (e *env) begin(name string, s span) recording {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.spans = append(e.spans, history.Span{
+		Name: name, Detail: s.detail, Shards: s.shards, Began: history.Now(),
+		MayLose: s.mayLose, Forgets: s.forgets, Redis: s.redis, Commanded: s.commanded,
+	})
+	e.log("  %s %s", name, s.detail)
+	return recording{e, len(e.spans) - 1}
+}
+
+// now sets one of the times of the fault.
+func (r recording) now(field func(*history.Span) *history.Time) {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	*field(&r.e.spans[r.i]) = history.Now()
+}
+
+// held records that the fault has taken full effect.
+func (r recording) held() { r.now(func(s *history.Span) *history.Time { return &s.Held }) }
+
+// end heals the fault, unless heal is nil, and waits for the recovery.
+func (r recording) end(heal, recover func() error) (err error) {
+	if heal != nil {
+		r.now(func(s *history.Span) *history.Time { return &s.Healing })
+		err = heal()
+	}
+	r.now(func(s *history.Span) *history.Time { return &s.Ended })
+	err = errors.Join(err, recover())
+	r.now(func(s *history.Span) *history.Time { return &s.Recovered })
+	return err
+}
+
+// during makes a fault, lets it last, heals it, and waits until the cluster is
+// whole again. heal may be nil.
+func (e *env) during(ctx context.Context, name string, s span, begin func() error, lasts time.Duration, heal func() error) error {
+	rec := e.begin(name, s)
+	err := begin()
+	if err == nil {
+		if !s.late {
+			rec.held()
+		}
+		err = pause(ctx, lasts)
+	}
+	if err != nil {
+		heal = nil // the whole cluster is to be recovered
+	}
+	return errors.Join(err, rec.end(heal, func() error {
+		if err != nil {
+			return nil
+		}
+		return e.stable(ctx)
+	}))
+}
+
+// stable waits until the cluster is whole, and tells the instances where its
+// nodes are now.
+func (e *env) stable(ctx context.Context) error {
+	return errors.Join(e.cluster.WaitStable(ctx), e.fleet.update(ctx, e.instances))
+}
+
+// healed returns when the last fault was healed, or now if there was none.
+func (e *env) healed() history.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var last history.Time
+	for _, s := range e.spans {
+		last = max(last, s.Ended)
+	}
+	if last == 0 {
+		return history.Now()
+	}
+	return last
+}
+
+// pause lets time pass: how long a fault lasts is up to the suite, and decides
+// nothing.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// until polls until a condition holds.
+func until(ctx context.Context, what func() string) error {
+	for {
+		missing := what()
+		if missing == "" {
+			return nil
+		}
+		if err := pause(ctx, 2*time.Millisecond); err != nil {
+			return fmt.Errorf("chaos: %s: %w", missing, err)
+		}
+	}
+}
+
+// unread returns the first key that an instance has not read in the wanted
+// version or a newer one, empty if there is none.
+func (e *env) unread(want []uint64) string {
+	for i := range e.instances {
+		for key, k := range e.keys {
+			if seen := e.board.Seen(i, key); seen < want[key] {
+				return fmt.Sprintf("instance %d has read version %d of %s, which was at %d", i, seen, k.ID, want[key])
+			}
+		}
+	}
+	return ""
+}
+
+// unwritten returns the first key, of those written all the time, that no write
+// newer than the given version is acknowledged of. Writers of the other classes
+// may rest.
+func (e *env) unwritten(old []uint64) string {
+	for key, k := range e.keys {
+		switch k.Class {
+		case history.ClassQuiet, history.ClassNegative, history.ClassSet, history.ClassVersioned:
+			continue
+		}
+		if e.board.Superseded(key, old[key]) == 0 {
+			return fmt.Sprintf("no write of %s after version %d is acknowledged", k.ID, old[key])
+		}
+	}
+	return ""
+}
+
+// versions returns the current version of every key.
+func (e *env) versions() []uint64 {
+	out := make([]uint64, len(e.keys))
+	for key := range e.keys {
+		out[key] = e.board.Current(key)
+	}
+	return out
+}
+
+// converged blocks until every instance has read the version of each key that is
+// current at the call, and newer writes are acknowledged.
+func (e *env) converged(ctx context.Context, limit time.Duration) (history.Time, error) {
+	now := e.versions()
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := until(ctx, func() string {
+		if missing := e.unread(now); missing != "" {
+			return missing
+		}
+		return e.unwritten(now)
+	})
+	return history.Now(), err
+}

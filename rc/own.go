@@ -1,0 +1,95 @@
+package rc
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fleetcache/fleetcache/internal/lease"
+)
+
+const (
+	// ownFor is how long a write of this process is remembered: well above the
+	// time for which nodes disagree about who is primary.
+	ownFor = 10 * time.Second
+	// ownMax is how many are remembered at most.
+	ownMax = 10_000
+)
+
+// notOurs is the time of a write that did not take place, because Redis has a
+// newer version.
+const notOurs = math.MinInt64
+
+func ours(sent int64, out lease.Outcome) int64 {
+	if out == lease.Superseded {
+		return notOurs
+	}
+	return sent
+}
+
+// own remembers what this process has written lately. A read may still be
+// answered by a server that has not got the write: during a failover a deposed
+// primary serves reads until it hears of its successor, and a successor may not
+// have got the last writes of its predecessor. What such a read finds is known
+// to be older than the write by its age, and is not used.
+type own struct {
+	n atomic.Int32 // len(writes), for readers that only want to know whether there are any
+
+	mu     sync.Mutex // protects the rest
+	writes map[string]ownWrite
+	order  []ownKey // the oldest first
+}
+
+// ownWrite is the last write of a key that Redis has confirmed.
+type ownWrite struct {
+	sent int64
+	soft bool
+}
+
+type ownKey struct {
+	key  string
+	sent int64
+}
+
+// note remembers a write of key that was sent at the given time.
+func (o *own) note(key string, soft bool, sent int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.writes == nil {
+		o.writes = make(map[string]ownWrite)
+	}
+	if w, ok := o.writes[key]; ok {
+		if w.sent > sent {
+			return
+		}
+		soft = soft && w.soft // what was purged is not brought back as stale
+	}
+	o.writes[key] = ownWrite{sent, soft}
+	o.order = append(o.order, ownKey{key, sent})
+	drop := 0
+	for ; drop < len(o.order); drop++ {
+		old := o.order[drop]
+		if len(o.order)-drop <= ownMax && sent-old.sent < int64(ownFor) {
+			break
+		}
+		if o.writes[old.key].sent == old.sent {
+			delete(o.writes, old.key)
+		}
+	}
+	o.order = o.order[drop:]
+	o.n.Store(int32(len(o.writes)))
+}
+
+// after reports whether a value that was stored by the given time at the
+// latest is older than what this process has written since, and whether that
+// was only to make it stale.
+func (o *own) after(key string, stored int64) (older, soft bool) {
+	if o.n.Load() == 0 {
+		return false, false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	w, ok := o.writes[key]
+	return ok && stored < w.sent, w.soft
+}
