@@ -99,7 +99,7 @@ func (c *core) lead(ctx context.Context, fc *flight.Call, j job) (any, error) {
 			c.observeWait(ctx, j, waited, false)
 		}
 		// Somebody stored, or let go of, something.
-		a, found, err := c.look(ctx, &j)
+		a, found, err := c.look(ctx, fc, &j)
 		switch {
 		case found:
 			return a, nil
@@ -114,8 +114,11 @@ func (c *core) lead(ctx context.Context, fc *flight.Call, j job) (any, error) {
 }
 
 // look reads the value that a load found changed. If it is not fresh, the next
-// claim names it as seen.
-func (c *core) look(ctx context.Context, j *job) (a answer, found bool, err error) {
+// claim names it as seen. Who comes when the answer may be old does not share
+// it, as with reads.join.
+func (c *core) look(ctx context.Context, fc *flight.Call, j *job) (a answer, found bool, err error) {
+	began := c.m.now()
+	fc.Joinable(func() bool { return c.m.now()-began <= int64(c.m.opts.MaxStaleness) })
 	d, _, err := c.fetch(ctx, j.k)
 	if err != nil {
 		return a, false, err
@@ -125,6 +128,7 @@ func (c *core) look(ctx context.Context, j *job) (a answer, found bool, err erro
 		c.hit(ctx, j.k.id, d)
 		return d.answer(now, NotStale), true, nil
 	}
+	fc.Joinable(nil)
 	j.seen = ""
 	if d != nil {
 		j.seen = d.seen

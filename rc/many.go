@@ -193,7 +193,7 @@ func (b *batch) read(ctx context.Context, items []*item) {
 	var mine, theirs []*item
 	reads, done := make([]*read, 0, len(items)), map[*item]<-chan struct{}{}
 	for _, it := range items {
-		rd, ch := c.reads.join(it.k.rk)
+		rd, ch := c.joinRead(it.k)
 		if ch == nil {
 			mine, reads = append(mine, it), append(reads, rd)
 			continue

@@ -43,8 +43,8 @@ type own struct {
 
 // ownWrite is the last write of a key that Redis has confirmed.
 type ownWrite struct {
-	sent int64
-	soft bool
+	sent, confirmed int64
+	soft            bool
 }
 
 type ownKey struct {
@@ -52,8 +52,9 @@ type ownKey struct {
 	sent int64
 }
 
-// note remembers a write of key that was sent at the given time.
-func (o *own) note(key string, soft bool, sent int64) {
+// note remembers a write of key, by when it was sent and when Redis confirmed
+// it.
+func (o *own) note(key string, soft bool, sent, confirmed int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.writes == nil {
@@ -65,7 +66,7 @@ func (o *own) note(key string, soft bool, sent int64) {
 		}
 		soft = soft && w.soft // what was purged is not brought back as stale
 	}
-	o.writes[key] = ownWrite{sent, soft}
+	o.writes[key] = ownWrite{sent, confirmed, soft}
 	o.order = append(o.order, ownKey{key, sent})
 	drop := 0
 	for ; drop < len(o.order); drop++ {
@@ -81,15 +82,16 @@ func (o *own) note(key string, soft bool, sent int64) {
 	o.n.Store(int32(len(o.writes)))
 }
 
-// after reports whether a value that was stored by the given time at the
-// latest is older than what this process has written since, and whether that
-// was only to make it stale.
-func (o *own) after(key string, stored int64) (older, soft bool) {
+// after reports whether a value, that was asked for at the given time and stored
+// by another at the latest, is older than what this process had written before
+// it asked, and whether that was only to make it stale. A read that was sent
+// before the write was confirmed may see either.
+func (o *own) after(key string, asked, stored int64) (older, soft bool) {
 	if o.n.Load() == 0 {
 		return false, false
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	w, ok := o.writes[key]
-	return ok && stored < w.sent, w.soft
+	return ok && stored < w.sent && w.confirmed <= asked, w.soft
 }

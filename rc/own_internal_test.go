@@ -5,12 +5,15 @@ import "testing"
 // An Expire after a Delete does not make what the Delete removed servable.
 func TestOwnPurgeStaysAPurge(t *testing.T) {
 	var o own
-	o.note("k", false, 10)
-	o.note("k", true, 20)
-	if older, soft := o.after("k", 5); !older || soft {
+	o.note("k", false, 10, 11)
+	o.note("k", true, 20, 22)
+	if older, soft := o.after("k", 30, 5); !older || soft {
 		t.Errorf("after = %v, %v of a value from before both writes, want it purged", older, soft)
 	}
-	if older, _ := o.after("k", 20); older {
+	if older, _ := o.after("k", 30, 20); older {
 		t.Error("a value stored with the last write counts as older")
+	}
+	if older, _ := o.after("k", 21, 5); older {
+		t.Error("what a read finds that was sent before the write was confirmed counts as missed")
 	}
 }

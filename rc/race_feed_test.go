@@ -182,6 +182,28 @@ func TestRaceInsertAfterInvalidation(t *testing.T) {
 	}
 }
 
+// A process is frozen between the reply of a read and its end: who begins after
+// the thaw takes no part in it, since it may be of any age.
+func TestRaceReadBegunBeforeAFreeze(t *testing.T) {
+	t.Parallel()
+	srv := start(t)
+	codec := newGated("old")
+	a := service(t, open(t, srv, rc.Options{MaxStaleness: 100 * time.Millisecond}), rc.Config[string]{Codec: codec, L1Size: rc.Off})
+	_, b := instance(t, srv, calm(), rc.Config[string]{Codec: rc.String{}})
+	set(t, b, "k", "old")
+	read := async(func() (string, error) { v, _, err := a.Get(t.Context(), "k"); return v, err })
+	event(t, codec.arrived, "the reply")
+	set(t, b, "k", "new")
+	until(t, "a reader that does not wait for the old read", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		v, _, err := a.Get(ctx, "k")
+		return v == "new" && err == nil
+	})
+	close(codec.release)
+	read.want(t, "old")
+}
+
 // The same without a memory tier, where nothing but the sharing of reads can
 // go wrong.
 func TestRaceReadBegunBeforeAWrite(t *testing.T) {

@@ -20,6 +20,8 @@ type reads struct {
 }
 
 type read struct {
+	// began is when the one who sends joined.
+	began int64
 	// done is closed when the read is over. Nil until somebody else wants
 	// its result; protected by reads.mu.
 	done chan struct{}
@@ -47,17 +49,22 @@ func (r *reads) forget(key string) {
 }
 
 // join begins a read of key, or returns the one in flight and the channel that
-// is closed when it is over.
-func (r *reads) join(key string) (rd *read, done <-chan struct{}) {
+// is closed when it is over. One that began before oldest is left to those who
+// wait for it already: in a process that was frozen it may have its answer from
+// before.
+func (r *reads) join(key string, now, oldest int64) (rd *read, done <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if rd := r.m[key]; rd != nil {
-		if rd.done == nil {
-			rd.done = make(chan struct{})
+		if rd.began >= oldest {
+			if rd.done == nil {
+				rd.done = make(chan struct{})
+			}
+			return rd, rd.done
 		}
-		return rd, rd.done
+		rd.void.Store(true)
 	}
-	rd = &read{again: true}
+	rd = &read{began: now, again: true}
 	if r.m == nil {
 		r.m = make(map[string]*read)
 	}
@@ -118,10 +125,16 @@ func (c *core) held(k keyed) (d *cand, proven bool) {
 	return d, false
 }
 
+// joinRead joins the read of a key that is in flight, or begins one.
+func (c *core) joinRead(k keyed) (rd *read, done <-chan struct{}) {
+	now := c.m.now()
+	return c.reads.join(k.rk, now, now-int64(c.m.opts.MaxStaleness))
+}
+
 // fetch reads a value from Redis, together with whoever else wants it.
 func (c *core) fetch(ctx context.Context, k keyed) (*cand, MissReason, error) {
 	for {
-		rd, done := c.reads.join(k.rk)
+		rd, done := c.joinRead(k)
 		if done != nil {
 			select {
 			case <-done:
@@ -211,7 +224,7 @@ func (c *core) open(k keyed, v lease.Value) (*cand, MissReason) {
 	c.date(d, h, v)
 	// It was stored by then: the server counts in milliseconds, and so do we.
 	stored := c.m.now() - int64(h.HardTTL-min(v.Left, h.HardTTL)) + int64(3*time.Millisecond)
-	if older, soft := c.m.own.after(k.rk, stored); older {
+	if older, soft := c.m.own.after(k.rk, v.At, stored); older {
 		c.n.ownMissed.Add(1)
 		if !soft {
 			return &cand{seen: d.seen}, MissOwnWrite

@@ -99,7 +99,7 @@ func (r *recovery) deliver(ctx context.Context, key string, inv invalidation) er
 	if err != nil {
 		return err
 	}
-	r.m.own.note(key, inv.soft, sent)
+	r.m.own.note(key, inv.soft, sent, r.m.now())
 	r.remove(key, func(now invalidation) bool { return now.seq == inv.seq })
 	r.replayed.Add(1)
 	inv.c.g.forget(key)

@@ -158,7 +158,7 @@ func (c *core) sendInvalidation(ctx context.Context, rk string, soft bool) error
 // put there is cleared with it.
 func (c *core) wrote(ctx context.Context, k keyed, verb string, sent int64, err error, soft bool, clear func()) error {
 	if err == nil && sent != notOurs {
-		c.m.own.note(k.rk, soft, sent)
+		c.m.own.note(k.rk, soft, sent, c.m.now())
 	}
 	c.g.forget(k.rk)
 	if err == nil {
