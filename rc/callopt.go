@@ -11,6 +11,7 @@ type Opt struct {
 	kind   optKind
 	d      time.Duration
 	params []any
+	tags   []string
 }
 
 type optKind uint8
@@ -20,6 +21,7 @@ const (
 	optTTL
 	optMaxStale
 	optSoftTimeout
+	optTags
 )
 
 // WithParams adds to the identifier what else the value depends on, as
@@ -38,12 +40,18 @@ func WithMaxStale(d time.Duration) Opt { return Opt{kind: optMaxStale, d: d} }
 // WithSoftTimeout overrides Config.SoftTimeout for this call.
 func WithSoftTimeout(d time.Duration) Opt { return Opt{kind: optSoftTimeout, d: d} }
 
+// WithTags adds tags to what this call stores; see [Manager.InvalidateTag]. A
+// tag that is named here, and not first by the loader or by Config.Tags, is
+// known before the load.
+func WithTags(tags ...string) Opt { return Opt{kind: optTags, tags: tags} }
+
 // call is what the options of one call add up to.
 type call struct {
 	params      []any
 	ttl         time.Duration // 0: as configured
 	maxStale    time.Duration
 	softTimeout time.Duration
+	tags        []string
 }
 
 func (c *core) call(opts []Opt) (call, error) {
@@ -61,6 +69,12 @@ func (c *core) call(opts []Opt) (call, error) {
 			o.maxStale = min(p.d, c.cfg.staleFor)
 		case optSoftTimeout:
 			o.softTimeout = p.d
+		case optTags:
+			tags, err := checkTags(append(o.tags[:len(o.tags):len(o.tags)], p.tags...))
+			if err != nil {
+				return o, err
+			}
+			o.tags = tags
 		default:
 			return o, fmt.Errorf("rc: the zero Opt is no option")
 		}

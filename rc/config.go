@@ -96,6 +96,10 @@ type Config[T any] struct {
 	// L1Size is how many values are kept in memory. Negative keeps none.
 	// Defaults to 10,000.
 	L1Size int
+	// Tags, if not nil, returns tags of a value that is about to be stored,
+	// besides those of WithTags and AddTags: 1 to 512 bytes each, 256 at
+	// most. See Manager.InvalidateTag. It must not block.
+	Tags func(id string, v T) []string
 	// Copy, if not nil, makes the value that a caller gets from one that
 	// others may get too. Without it callers share decoded values, and must
 	// not change what they point to. Defaults to nil.

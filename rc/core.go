@@ -8,8 +8,10 @@ import (
 
 	"github.com/maypok86/otter/v2"
 
+	"github.com/fleetcache/fleetcache/internal/envelope"
 	"github.com/fleetcache/fleetcache/internal/flight"
 	"github.com/fleetcache/fleetcache/internal/key"
+	"github.com/fleetcache/fleetcache/internal/lease"
 	"github.com/fleetcache/fleetcache/internal/near"
 )
 
@@ -29,6 +31,10 @@ type core struct {
 	index   *otter.Cache[string, *near.Entry]
 	flights flight.Group
 	reads   reads
+	nsKey   string // of the namespace's token
+	nsToken atomic.Pointer[token]
+	// tagged reports that values have tags which only the values name.
+	tagged  atomic.Bool
 	cold    coldness
 	batches atomic.Uint64 // numbers the flights of batches
 	// longestTTL is the longest time to live of a value stored by this
@@ -43,8 +49,9 @@ type typeFuncs struct {
 	codecID uint8
 	encode  func(dst []byte, v any) ([]byte, error)
 	decode  func(src []byte) (any, error)
-	check   func(v any) error  // nil: no check
-	version func(v any) uint64 // nil: no versions
+	check   func(v any) error               // nil: no check
+	version func(v any) uint64              // nil: no versions
+	tags    func(id string, v any) []string // nil: no tags
 }
 
 func newCore(m *Manager, ns string, cfg settings, types typeFuncs) (*core, error) {
@@ -52,7 +59,8 @@ func newCore(m *Manager, ns string, cfg settings, types typeFuncs) (*core, error
 	if err != nil {
 		return nil, err
 	}
-	c := &core{m: m, ns: ns, space: space, cfg: cfg, types: types, fallback: make(chan struct{}, cfg.fallbackLoads)}
+	c := &core{m: m, ns: ns, space: space, nsKey: space.TokenKey(), cfg: cfg, types: types, fallback: make(chan struct{}, cfg.fallbackLoads)}
+	c.tagged.Store(types.tags != nil)
 	if cfg.l1Size > 0 {
 		c.index, err = otter.New(&otter.Options[string, *near.Entry]{
 			MaximumSize: cfg.l1Size,
@@ -142,15 +150,24 @@ type cand struct {
 	// unproven reports that it comes from memory whose feed is lost: Redis
 	// may hold another one.
 	unproven bool
-	source   Source
-	stored   int64 // when it was stored; all times are of the near cache's clock
-	due      int64 // when to load it again in the background
-	soft     int64 // when it becomes stale
-	hard     int64 // when it ends
-	seen     string
-	entry    *near.Entry // that holds it in memory; nil if none does
-	home     *core       // whose index has the entry
-	ik       string      // under this identifier
+	// lapsed reports, besides, that its namespace or a tag of it has changed:
+	// it may be what somebody has invalidated, and is of no use before that is
+	// known.
+	lapsed bool
+	source Source
+	stored int64 // when it was stored; all times are of the near cache's clock
+	due    int64 // when to load it again in the background
+	soft   int64 // when it becomes stale
+	hard   int64 // when it ends
+	seen   string
+	// What it was stored with; deps vouch for that in memory. Without deps it
+	// is not kept there.
+	ns    lease.Token
+	tags  []envelope.Tag
+	deps  []*near.Entry
+	entry *near.Entry // that holds it in memory; nil if none does
+	home  *core       // whose index has the entry
+	ik    string      // under this identifier
 }
 
 // grade says what a candidate is good for.
@@ -164,7 +181,7 @@ const (
 )
 
 func (d *cand) grade(now int64, maxStale time.Duration) grade {
-	if d == nil || now >= d.hard {
+	if d == nil || d.lapsed || now >= d.hard {
 		return useless
 	}
 	if !d.flagged && !d.unproven && now < d.soft {

@@ -23,6 +23,8 @@ type claim struct {
 	// is not watched. Written by guard, read by joinable.
 	watch atomic.Pointer[near.Entry]
 	lost  atomic.Bool
+	// before is the tokens as they were when the load began.
+	before *captured
 }
 
 // joinable reports whether a caller that comes now may have the result of a
@@ -37,7 +39,7 @@ func (cl *claim) joinable() bool {
 		if w.Killed() {
 			return false // by ourselves perhaps; a moment later we know
 		}
-		if cl.c.m.table.Coherent(w, now) {
+		if cl.c.m.table.Coherent(w, now) && cl.before.coherent(cl.c.m.tokens, now) {
 			return true
 		}
 	}
@@ -48,7 +50,12 @@ func (cl *claim) joinable() bool {
 // still stands by then.
 func (c *core) loadHeld(ctx context.Context, fc *flight.Call, j job, token string) (any, error) {
 	fc.Finish() // another process may be waiting for it
-	cl := &claim{c: c, k: j.k, token: token, began: c.m.now()}
+	cl := &claim{c: c, k: j.k, token: token}
+	if cl.before, j.cause = c.capture(ctx, j.o.tags); j.cause != nil {
+		c.release(ctx, cl, "")
+		return c.loadDegraded(ctx, fc, j)
+	}
+	cl.began = c.m.now()
 	fc.Joinable(cl.joinable)
 	l := cl.guard(ctx, c.begin(ctx, j, false))
 	if w := cl.watch.Load(); w != nil {
@@ -150,7 +157,7 @@ func (c *core) settle(ctx context.Context, fc *flight.Call, j job, cl *claim, l 
 	}
 	// The last caller may have left; the value is worth storing all the same.
 	ctx = context.WithoutCancel(l.ctx)
-	ttl, version, skip := l.info.get()
+	ttl, version, skip, added := l.info.get()
 	if ttl > 0 {
 		p.ttl, p.exact = ttl, true
 	}
@@ -162,8 +169,39 @@ func (c *core) settle(ctx context.Context, fc *flight.Call, j job, cl *claim, l 
 		c.refused(ctx, j, FillUnwanted, nil)
 		return answer{value: p.value, negative: p.negative}, nil
 	}
-	c.fill(ctx, fc, j, cl, p)
+	if err := c.tag(ctx, &p, cl.before, j.o.tags, added); err != nil {
+		c.release(ctx, cl, "")
+		c.refused(ctx, j, stampReason(err), err)
+	} else {
+		c.fill(ctx, fc, j, cl, p)
+	}
 	return answer{value: p.value, negative: p.negative, ttl: p.ttl}, nil
+}
+
+// tag gives a loaded value its tags, and the tokens they had before the load.
+func (c *core) tag(ctx context.Context, p *parcel, before *captured, known, added []string) error {
+	if len(added) > 0 {
+		c.tagged.Store(true)
+	}
+	var v any
+	if !p.negative {
+		v = p.value
+	}
+	tags, err := c.tagsOf(p.k.id, v, known, added)
+	if err == nil {
+		p.stamp, err = c.stamp(ctx, before, tags)
+	}
+	return err
+}
+
+func stampReason(err error) FillReason {
+	switch {
+	case errors.Is(err, errTagMoved):
+		return FillVoided
+	case errors.Is(err, ErrTag):
+		return FillUnencodable
+	}
+	return FillFailed
 }
 
 // backoffText is what others are told of a failed load. Nothing, if it failed

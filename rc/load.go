@@ -365,7 +365,7 @@ func (c *core) loadLimited(ctx context.Context, fc *flight.Call, j job, keep boo
 	if l.err != nil {
 		return nil, l.err
 	}
-	if _, _, skip := l.info.get(); keep && !skip {
+	if _, _, skip, _ := l.info.get(); keep && !skip {
 		c.keepDegraded(j, l, r.began, fc)
 	}
 	return answer{value: l.value}, nil

@@ -13,6 +13,7 @@ type loadInfo struct {
 	ttl     time.Duration
 	version uint64
 	skip    bool
+	tags    []string
 }
 
 type loadInfoKey struct{}
@@ -59,8 +60,19 @@ func DoNotCache(ctx context.Context) {
 	li.skip = true
 }
 
-func (li *loadInfo) get() (ttl time.Duration, version uint64, skip bool) {
+// AddTags adds tags to the value of the load that ctx belongs to, besides
+// those of Config.Tags and WithTags; see [Manager.InvalidateTag]. A value with
+// bad tags (see [ErrTag]) is returned to those who wait for it, and not stored.
+// It panics if ctx is not from a loader's.
+func AddTags(ctx context.Context, tags ...string) {
+	li := fromLoad(ctx, "AddTags")
 	li.mu.Lock()
 	defer li.mu.Unlock()
-	return li.ttl, li.version, li.skip
+	li.tags = append(li.tags, tags...)
+}
+
+func (li *loadInfo) get() (ttl time.Duration, version uint64, skip bool, tags []string) {
+	li.mu.Lock()
+	defer li.mu.Unlock()
+	return li.ttl, li.version, li.skip, li.tags
 }

@@ -33,6 +33,7 @@ type Manager struct {
 	redis  *lease.Client
 	topo   *topology.Watcher
 	queue  *recovery
+	recent recent
 	dialer *successor.Dialer
 	reaper reaper
 	own    own
@@ -42,7 +43,11 @@ type Manager struct {
 	// *topology.Node, values *readQueue.
 	queues [2]sync.Map
 
-	opShared atomic.Pointer[sharedContext]
+	tokens *tokens
+	// marks counts tags and namespaces invalidated, markErrors those that
+	// Redis could not be told of.
+	marks, markErrors atomic.Uint64
+	opShared          atomic.Pointer[sharedContext]
 
 	// refreshes bounds background loads: a slot is taken by sending.
 	refreshes chan struct{}
@@ -82,6 +87,11 @@ func newManager(ctx context.Context, opt rueidis.ClientOption, opts Options) (*M
 		MaxStaleness: opts.MaxStaleness,
 		RawBytes:     opts.ClientCacheBytes,
 		OnKill:       m.reaper.add,
+		OnLost: func(node string) {
+			if w := topo.Load(); w != nil {
+				m.onLost(w, node)
+			}
+		},
 		OnNewFeed: func() {
 			if w := topo.Load(); w != nil {
 				w.Beat()
@@ -101,7 +111,13 @@ func newManager(ctx context.Context, opt rueidis.ClientOption, opts Options) (*M
 	}
 	m.client = client
 	m.redis = lease.New(client, m.table)
+	if m.tokens, err = newTokens(m); err != nil {
+		m.cancel()
+		client.Close()
+		return nil, err
+	}
 	m.queue = newRecovery(m, opts.RecoveryQueue)
+	m.recent = recent{m: m, window: max(0, opts.ReplayWindow), limit: opts.RecoveryQueue}
 	if err := m.start(ctx, &topo); err != nil {
 		m.cancel()
 		client.Close()
@@ -153,6 +169,7 @@ func (m *Manager) start(ctx context.Context, topo *atomic.Pointer[topology.Watch
 		Timeout:       m.opts.OpTimeout,
 		OnUp:          m.onUp,
 		OnDown:        m.onDown,
+		OnMoved:       m.onMoved,
 	})
 	if err != nil {
 		return err
@@ -256,6 +273,21 @@ func (m *Manager) onUp(n *topology.Node) {
 	}
 }
 
+// onMoved sends the invalidations of the last moments again that a failover may
+// have lost.
+func (m *Manager) onMoved(moved func(slot uint16) bool) {
+	m.recent.again(func(key string) bool { return moved(near.Slot(key)) })
+}
+
+// onLost does the same for a node whose connection ended: it may have been
+// restarted.
+func (m *Manager) onLost(w *topology.Watcher, node string) {
+	if m.closed.Load() {
+		return
+	}
+	m.recent.again(func(key string) bool { return addr(w.For(key)) == node })
+}
+
 func (m *Manager) onDown(n *topology.Node) {
 	if m.opts.Observer != nil {
 		m.opts.Observer.Degraded(m.ctx, DegradedEvent{Node: n.Addr})
@@ -352,8 +384,21 @@ func (m *Manager) Stats() Stats {
 	s.addNear(m.table.Stats())
 	s.SlotMoves, s.SlotKills = m.topo.Moves.Load(), m.topo.Kills.Load()
 	m.queue.addTo(&s)
+	s.Tokens = m.tokens.held.EstimatedSize()
+	s.L1Entries = max(0, s.L1Entries-s.Tokens)
+	s.Marks, s.MarkErrors = m.marks.Load(), m.markErrors.Load()
 	s.Unfenced = m.dialer.Unfenced.Load()
 	return s
+}
+
+// Flush waits until no invalidation is left that could not be delivered, and
+// returns an error when ctx ends before: it says how many are left, and they
+// are still tried. It returns at once if there are none.
+func (m *Manager) Flush(ctx context.Context) error {
+	if m.closed.Load() {
+		return ErrClosed
+	}
+	return m.queue.flush(ctx)
 }
 
 // Close ends the Manager: loads in flight are cancelled, their callers get
@@ -373,6 +418,7 @@ func (m *Manager) Close() (err error) {
 		for _, c := range cores {
 			c.close()
 		}
+		m.tokens.close()
 		m.cancel()
 		m.wg.Wait()
 		err = m.queue.last()
@@ -401,14 +447,22 @@ func (m *Manager) join(name string, c *core) *group {
 // do runs one operation on the node of key, within OpTimeout. Failures make the
 // node be asked for a beat; while its breaker is open, nothing is sent.
 func (m *Manager) do(ctx context.Context, key string, op func(context.Context) error) error {
-	n := m.topo.For(key)
-	if n == nil || n.Open() {
-		return &NodeError{Node: addr(n), Err: errNotServing}
+	if err := m.serving(key); err != nil {
+		return err
 	}
+	n := m.topo.For(key)
 	octx, cancel := m.opContext(ctx)
 	err := op(octx)
 	cancel()
 	return m.done(ctx, n, err)
+}
+
+// serving returns an error if the node of key is taken to be down.
+func (m *Manager) serving(key string) error {
+	if n := m.topo.For(key); n == nil || n.Open() {
+		return &NodeError{Node: addr(n), Err: errNotServing}
+	}
+	return nil
 }
 
 // opContext bounds an operation by OpTimeout. Operations whose own context

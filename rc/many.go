@@ -19,6 +19,8 @@ type batch struct {
 	c    *core
 	o    call
 	load func(context.Context, []string) (map[string]any, error)
+	// before is the tokens as they were when the load began.
+	before *captured
 
 	mu     sync.Mutex // protects values, errs
 	values map[string]any
@@ -242,18 +244,20 @@ func (b *batch) exchange(ctx context.Context, items []*item, reads []*read) {
 		if rd.err = c.m.queue.settle(ctx, it.k.rk); rd.err != nil {
 			continue
 		}
-		if n := c.m.topo.For(it.k.rk); n == nil || n.Open() {
-			rd.err, rd.again = &NodeError{Node: addr(n), Err: errNotServing}, false
+		if rd.err = c.m.serving(it.k.rk); rd.err != nil {
+			rd.again = false
 			continue
 		}
 		send, keys = append(send, i), append(keys, it.k.rk)
 	}
 	octx, cancel := c.m.opMany(ctx, len(keys))
 	defer cancel()
-	for n, v := range c.m.redis.ReadMany(octx, keys, c.index != nil) {
+	values := c.m.redis.ReadMany(octx, keys, c.index != nil)
+	c.warmStored(ctx, values, keys)
+	for n, v := range values {
 		it, rd := items[send[n]], reads[send[n]]
 		if rd.err = c.m.done(ctx, c.m.topo.For(it.k.rk), v.Err); rd.err == nil {
-			rd.found, rd.reason = c.open(it.k, v.Value)
+			rd.found, rd.reason, rd.err = c.open(ctx, it.k, v.Value)
 			c.keep(it.k, v.Entry, rd.found, rd.void.Load)
 		}
 		rd.again = rd.err != nil && ctx.Err() != nil

@@ -77,6 +77,7 @@ func (b *batch) loadOwn(ctx context.Context, own []*item) error {
 		return nil
 	}
 	c := b.c
+	b.capture(ctx, own)
 	degraded, limited := true, false
 	for _, it := range own {
 		degraded = degraded && it.token == ""
@@ -101,6 +102,19 @@ func (b *batch) loadOwn(ctx context.Context, own []*item) error {
 		return p
 	}
 	return nil
+}
+
+// capture reads the tokens before the load. If they cannot be read, the claims
+// are given back: nothing may be stored.
+func (b *batch) capture(ctx context.Context, own []*item) {
+	var err error
+	if b.before, err = b.c.capture(ctx, b.o.tags); err == nil {
+		return
+	}
+	b.release(ctx, own, "")
+	for _, it := range own {
+		it.token, it.cause = "", err
+	}
 }
 
 // giveUp ends items that could not be loaded.
@@ -170,7 +184,7 @@ func (b *batch) release(ctx context.Context, own []*item, text string) {
 func (b *batch) store(ctx context.Context, own []*item, m map[string]any, l loaded) {
 	c := b.c
 	ctx = context.WithoutCancel(l.ctx)
-	ttl, version, skip := l.info.get()
+	ttl, version, skip, added := l.info.get()
 	var (
 		filled []*item
 		writes []lease.Write
@@ -178,6 +192,7 @@ func (b *batch) store(ctx context.Context, own []*item, m map[string]any, l load
 		cands  []*cand
 		drop   []*item
 	)
+	c.warmValues(ctx, m, added)
 	for _, it := range own {
 		v, ok := m[it.k.id]
 		p := parcel{k: it.k, value: v, negative: !ok, ttl: c.cfg.ttl, load: l.took, version: version}
@@ -200,6 +215,11 @@ func (b *batch) store(ctx context.Context, own []*item, m map[string]any, l load
 		if skip || p.ttl <= 0 {
 			drop = append(drop, it)
 			c.refused(ctx, b.single(it), FillUnwanted, nil)
+			continue
+		}
+		if err := c.tag(ctx, &p, b.before, b.o.tags, added); err != nil {
+			drop = append(drop, it)
+			c.refused(ctx, b.single(it), stampReason(err), err)
 			continue
 		}
 		w, d, err := c.pack(p)

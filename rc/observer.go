@@ -161,11 +161,12 @@ const (
 	MissInvalid                       // Config.Validate refused it
 	MissUnavailable                   // Redis does not answer
 	MissOwnWrite                      // it is older than what this process has written: a failover
+	MissInvalidated                   // its namespace or a tag of it was invalidated
 )
 
 // String returns the name of the reason.
 func (r MissReason) String() string {
-	return [...]string{"absent", "expired", "corrupt", "newer", "codec", "invalid", "unavailable", "own write"}[r]
+	return [...]string{"absent", "expired", "corrupt", "newer", "codec", "invalid", "unavailable", "own write", "invalidated"}[r]
 }
 
 // StaleReason is why a stale value is served.

@@ -21,6 +21,7 @@ const (
 	DefaultBlockingPool     = 64
 	DefaultRecoveryQueue    = 10_000
 	DefaultMaxRefreshes     = 64
+	DefaultReplayWindow     = 5 * time.Second
 )
 
 // Options configure a [Manager]. The zero value works: every zero field means
@@ -79,6 +80,12 @@ type Options struct {
 	// RecoveryQueue is how many invalidations that could not be delivered
 	// are kept to be sent again. Defaults to 10,000.
 	RecoveryQueue int
+	// ReplayWindow is how long an invalidation that Redis has taken is
+	// remembered, to be sent again when its slot gets another primary or the
+	// connection to its node ends: asynchronous replication may have lost it.
+	// Sending one again costs a load; what Set stored is then deleted. Negative
+	// remembers none. Defaults to 5s.
+	ReplayWindow time.Duration
 	// MaxRefreshes is how many background loads may run at a time in this
 	// process. One too many is left out; the next hit tries again. Defaults
 	// to 64.
@@ -101,6 +108,7 @@ func (o Options) withDefaults() Options {
 	o.ClientCacheBytes = cmp.Or(o.ClientCacheBytes, DefaultClientCacheBytes)
 	o.BlockingPool = cmp.Or(o.BlockingPool, DefaultBlockingPool)
 	o.RecoveryQueue = cmp.Or(o.RecoveryQueue, DefaultRecoveryQueue)
+	o.ReplayWindow = cmp.Or(o.ReplayWindow, DefaultReplayWindow)
 	o.MaxRefreshes = cmp.Or(o.MaxRefreshes, DefaultMaxRefreshes)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

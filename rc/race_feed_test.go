@@ -46,7 +46,9 @@ func TestRacePushLostWithItsConnection(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	next := stored(t, srv, "new")
-	m, l := linked(t, srv, calm())
+	opts := calm()
+	opts.ReplayWindow = rc.Off // the change is made behind the back of everybody
+	m, l := linked(t, srv, opts)
 	a := service(t, m, rc.Config[string]{})
 	_, b := instance(t, srv, calm(), rc.Config[string]{})
 	set(t, a, "k", "old")
@@ -92,7 +94,9 @@ func TestRaceDroppedConnections(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	next := stored(t, srv, "new")
-	_, a := instance(t, srv, calm(), rc.Config[string]{})
+	opts := calm()
+	opts.ReplayWindow = rc.Off // the change is made behind the back of everybody
+	_, a := instance(t, srv, opts, rc.Config[string]{})
 	set(t, a, "k", "old")
 	if n := srv.DropConnections(); n == 0 {
 		t.Fatal("no connection to drop")

@@ -48,6 +48,16 @@ func (r *reads) forget(key string) {
 	}
 }
 
+// forgetAll is forget for every key.
+func (r *reads) forgetAll() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, rd := range r.m {
+		rd.void.Store(true)
+	}
+	clear(r.m)
+}
+
 // join begins a read of key, or returns the one in flight and the channel that
 // is closed when it is over. One that began before oldest is left to those who
 // wait for it already: in a process that was frozen it may have its answer from
@@ -91,6 +101,9 @@ func (c *core) find(ctx context.Context, k keyed) (*cand, MissReason, error) {
 		return nil, 0, ErrClosed
 	}
 	held, proven := c.held(k)
+	if held != nil && !proven {
+		proven = c.revouch(ctx, held)
+	}
 	if proven {
 		return held, 0, nil
 	}
@@ -118,11 +131,26 @@ func (c *core) held(k keyed) (d *cand, proven bool) {
 	if now >= d.hard {
 		return nil, false
 	}
-	if c.m.table.Coherent(e, now) && (now < d.soft || !e.Detached()) {
+	if c.m.table.Coherent(e, now) && (now < d.soft || !e.Detached()) && c.m.table.Vouched(e, now) {
 		return d, true
 	}
-	d.unproven = true
+	d.unproven, d.lapsed = true, e.Lapsed()
 	return d, false
+}
+
+// revouch proves a value in memory whose namespace or tags are in doubt, by
+// asking for their tokens, which is one answer for all such values.
+func (c *core) revouch(ctx context.Context, d *cand) bool {
+	if !c.m.table.Coherent(d.entry, c.m.now()) || d.entry.Detached() {
+		return false
+	}
+	v := c.vouch(ctx, d.ns, d.tags)
+	if !v.good || v.soft || v.deps == nil {
+		return false
+	}
+	d.entry.DependOn(v.deps)
+	d.unproven, d.lapsed, d.deps = false, false, v.deps
+	return true
 }
 
 // joinRead joins the read of a key that is in flight, or begins one.
@@ -189,7 +217,7 @@ func (c *core) send(ctx context.Context, k keyed, rd *read) {
 	}
 	var v lease.Value
 	if v, rd.err = c.m.read(ctx, k.rk, c.index != nil); rd.err == nil {
-		rd.found, rd.reason = c.open(k, v)
+		rd.found, rd.reason, rd.err = c.open(ctx, k, v)
 		c.keep(k, v.Entry, rd.found, rd.void.Load)
 	}
 	// The end of the sender's own context is no answer to the others.
@@ -198,40 +226,50 @@ func (c *core) send(ctx context.Context, k keyed, rd *read) {
 
 // open turns what was read into a candidate. One that only says what was seen
 // there (hard is 0) comes with the reason why it is of no use.
-func (c *core) open(k keyed, v lease.Value) (*cand, MissReason) {
+// The error says that a token of it could not be read.
+func (c *core) open(ctx context.Context, k keyed, v lease.Value) (*cand, MissReason, error) {
 	if v.Raw == nil {
-		return nil, MissAbsent
+		return nil, MissAbsent, nil
 	}
 	d := &cand{source: FromL2, seen: lease.Seen(v.Raw)}
 	h, payload, err := envelope.Parse(v.Raw, k.rk)
 	switch {
 	case errors.Is(err, envelope.ErrNewer):
-		return d, MissNewer
+		return d, MissNewer, nil
 	case err != nil:
-		return d, MissCorrupt
+		return d, MissCorrupt, nil
 	case h.Codec != c.types.codecID:
-		return d, MissCodec
+		return d, MissCodec, nil
 	}
+	d.ns, d.tags = lease.Token(h.NamespaceToken), h.Tags
+	ok := c.vouch(ctx, d.ns, d.tags)
+	switch {
+	case ok.err != nil:
+		return nil, MissUnavailable, ok.err
+	case !ok.good:
+		return d, MissInvalidated, nil
+	}
+	d.deps = ok.deps
 	if d.negative = h.Negative; !d.negative {
 		if d.value, err = c.types.decode(payload); err != nil {
-			return d, MissCodec
+			return d, MissCodec, nil
 		}
 		if c.types.check != nil && c.types.check(d.value) != nil {
-			return d, MissInvalid
+			return d, MissInvalid, nil
 		}
 	}
-	d.flagged = h.Stale
+	d.flagged = h.Stale || ok.soft
 	c.date(d, h, v)
 	// It was stored by then: the server counts in milliseconds, and so do we.
 	stored := c.m.now() - int64(h.HardTTL-min(v.Left, h.HardTTL)) + int64(3*time.Millisecond)
 	if older, soft := c.m.own.after(k.rk, v.At, stored); older {
 		c.n.ownMissed.Add(1)
 		if !soft {
-			return &cand{seen: d.seen}, MissOwnWrite
+			return &cand{seen: d.seen}, MissOwnWrite, nil
 		}
 		d.flagged = true
 	}
-	return d, MissExpired
+	return d, MissExpired, nil
 }
 
 // date computes when a value stops to be what. Its age is what has gone of its
@@ -264,12 +302,13 @@ func (c *core) keep(k keyed, e *near.Entry, d *cand, void func() bool) {
 	if e == nil {
 		return
 	}
-	if c.index == nil || d == nil || d.hard == 0 || d.flagged || void() {
+	if c.index == nil || d == nil || d.hard == 0 || d.flagged || d.deps == nil && !e.Detached() || void() {
 		c.m.table.Release(e)
 		return
 	}
 	d.entry, d.home, d.ik = e, c, k.ik
 	e.Value, e.Meta = d.value, d // from here on nobody changes d
+	e.DependOn(d.deps)
 	fresh := min(d.due, d.soft)
 	if d.negative || d.value == nil {
 		fresh = near.NeverFresh // the hit path knows only values

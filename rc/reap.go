@@ -44,6 +44,10 @@ func (r *reaper) run(ctx context.Context) {
 		r.dead = nil
 		r.mu.Unlock()
 		for _, e := range dead {
+			if t, ok := e.Meta.(*token); ok {
+				t.tokens.drop(t)
+				continue
+			}
 			d := e.Meta.(*cand)
 			d.home.index.ComputeIfPresent(d.ik, func(old *near.Entry) (*near.Entry, otter.ComputeOp) {
 				if old == e {

@@ -3,9 +3,12 @@ package rc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/fleetcache/fleetcache/internal/lease"
 )
 
 // recovery keeps the invalidations that could not be delivered and sends them
@@ -17,20 +20,26 @@ type recovery struct {
 	poke  chan struct{}
 	n     atomic.Int32 // len(pending), for readers that only want to know whether there are any
 
-	queued, replayed, dropped, expired atomic.Uint64
+	queued, resent, replayed, dropped, expired atomic.Uint64
 
-	mu      sync.Mutex // protects pending
+	mu      sync.Mutex // protects pending, emptied
 	pending map[string]invalidation
+	emptied chan struct{} // closed when pending is empty; nil if nobody waits for that
 }
 
 // invalidation is what is to be done to a key. The newest of a key wins, but a
 // purge is not weakened to a soft one.
 type invalidation struct {
-	c     *core
-	id    string
-	soft  bool
-	until int64 // then no value can be left that it would have to remove
-	seq   uint64
+	c    *core
+	id   string
+	mark *marking // of a tag or namespace, in place of c and id
+	// wrote is the value that Set stored, as lease.Seen has it: it may stay.
+	wrote string
+	// tombstone is what DeleteBefore leaves.
+	tombstone *lease.Write
+	soft      bool
+	until     int64 // then no value can be left that it would have to remove
+	seq       uint64
 }
 
 var invalidationSeq atomic.Uint64
@@ -41,12 +50,35 @@ func newRecovery(m *Manager, limit int) *recovery {
 
 // add keeps an invalidation and reports whether there was room.
 func (r *recovery) add(key string, inv invalidation) bool {
-	inv.seq = invalidationSeq.Add(1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !r.putLocked(key, inv) {
+		r.dropped.Add(1)
+		return false
+	}
+	r.queued.Add(1)
+	return true
+}
+
+// resend keeps an invalidation that has been delivered, unless a later one of
+// the key waits already.
+func (r *recovery) resend(key string, inv invalidation) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, later := r.pending[key]; later {
+		return
+	}
+	if r.putLocked(key, inv) {
+		r.resent.Add(1)
+	} else {
+		r.dropped.Add(1)
+	}
+}
+
+func (r *recovery) putLocked(key string, inv invalidation) bool {
+	inv.seq = invalidationSeq.Add(1)
 	old, ok := r.pending[key]
 	if !ok && len(r.pending) >= r.limit {
-		r.dropped.Add(1)
 		return false
 	}
 	if ok {
@@ -54,8 +86,7 @@ func (r *recovery) add(key string, inv invalidation) bool {
 		inv.until = max(inv.until, old.until)
 	}
 	r.pending[key] = inv
-	r.n.Store(int32(len(r.pending)))
-	r.queued.Add(1)
+	r.countLocked()
 	return true
 }
 
@@ -73,7 +104,7 @@ func (r *recovery) remove(key string, if_ func(invalidation) bool) {
 	defer r.mu.Unlock()
 	if inv, ok := r.pending[key]; ok && if_(inv) {
 		delete(r.pending, key)
-		r.n.Store(int32(len(r.pending)))
+		r.countLocked()
 	}
 }
 
@@ -95,19 +126,48 @@ func (r *recovery) settle(ctx context.Context, key string) error {
 
 func (r *recovery) deliver(ctx context.Context, key string, inv invalidation) error {
 	sent := r.m.now()
-	err := inv.c.sendInvalidation(ctx, key, inv.soft)
-	if err != nil {
+	if err := inv.send(ctx, r.m, key); err != nil {
 		return err
 	}
-	r.m.own.note(key, inv.soft, sent, r.m.now())
+	if inv.plain() { // else something may be left that is older than this
+		r.m.own.note(key, inv.soft, sent, r.m.now())
+	}
 	r.remove(key, func(now invalidation) bool { return now.seq == inv.seq })
 	r.replayed.Add(1)
-	inv.c.g.forget(key)
-	r.m.table.Evict(key)
+	r.m.recent.note(key, inv)
+	e := InvalidationEvent{Replay: true}
+	if mk := inv.mark; mk != nil {
+		r.m.unmark(mk)
+		e.Namespace, e.ID, e.Verb = mk.ns, mk.tag, mk.verb(inv.soft)
+	} else {
+		inv.c.g.forget(key)
+		r.m.table.Evict(key)
+		e.Namespace, e.ID, e.Verb = inv.c.ns, inv.id, verb(inv.soft)
+	}
 	if o := r.m.opts.Observer; o != nil {
-		o.Invalidation(ctx, InvalidationEvent{Namespace: inv.c.ns, ID: inv.id, Verb: verb(inv.soft), Replay: true})
+		o.Invalidation(ctx, e)
 	}
 	return nil
+}
+
+// plain reports that the invalidation leaves nothing of its key.
+func (inv invalidation) plain() bool {
+	return inv.mark == nil && inv.wrote == "" && inv.tombstone == nil
+}
+
+func (inv invalidation) send(ctx context.Context, m *Manager, key string) error {
+	switch {
+	case inv.mark != nil:
+		return m.sendMarks(ctx, []marking{*inv.mark}, inv.soft)[0]
+	case inv.wrote != "":
+		return m.do(ctx, key, func(ctx context.Context) error { return m.redis.DeleteUnless(ctx, key, inv.wrote) })
+	case inv.tombstone != nil:
+		return m.do(ctx, key, func(ctx context.Context) error {
+			_, _, err := m.redis.Set(ctx, *inv.tombstone)
+			return err
+		})
+	}
+	return inv.c.sendInvalidation(ctx, key, inv.soft)
 }
 
 func verb(soft bool) string {
@@ -115,6 +175,39 @@ func verb(soft bool) string {
 		return "Expire"
 	}
 	return "Delete"
+}
+
+// flush waits until the queue is empty.
+func (r *recovery) flush(ctx context.Context) error {
+	for {
+		r.mu.Lock()
+		n := len(r.pending)
+		if n > 0 && r.emptied == nil {
+			r.emptied = make(chan struct{})
+		}
+		emptied := r.emptied
+		r.mu.Unlock()
+		if n == 0 {
+			return nil
+		}
+		r.wake()
+		select {
+		case <-emptied:
+		case <-r.m.ctx.Done():
+			return ErrClosed
+		case <-ctx.Done():
+			return fmt.Errorf("rc: %d invalidations are not delivered yet: %w", r.n.Load(), ctx.Err())
+		}
+	}
+}
+
+// countLocked brings n up to date.
+func (r *recovery) countLocked() {
+	r.n.Store(int32(len(r.pending)))
+	if len(r.pending) == 0 && r.emptied != nil {
+		close(r.emptied)
+		r.emptied = nil
+	}
 }
 
 // wake makes the queue be tried now. It does not block.
@@ -161,7 +254,7 @@ func (r *recovery) replay(ctx context.Context) error {
 		}
 		items = append(items, item{k, inv})
 	}
-	r.n.Store(int32(len(r.pending)))
+	r.countLocked()
 	r.mu.Unlock()
 	var errs []error
 	for _, it := range items {
@@ -187,6 +280,7 @@ func (r *recovery) last() error {
 }
 
 func (r *recovery) addTo(s *Stats) {
+	s.Resent = r.resent.Load()
 	s.Queued, s.Replayed = r.queued.Load(), r.replayed.Load()
 	s.QueueDropped, s.QueueExpired = r.dropped.Load(), r.expired.Load()
 	s.QueueLen = int(r.n.Load())

@@ -44,6 +44,9 @@ func New[T any](m *Manager, namespace string, cfg Config[T]) (*CacheService[T], 
 	if version := cfg.Version; version != nil {
 		types.version = func(v any) uint64 { return version(as[T](v)) }
 	}
+	if tags := cfg.Tags; tags != nil {
+		types.tags = func(id string, v any) []string { return tags(id, as[T](v)) }
+	}
 	c, err := newCore(m, namespace, s, types)
 	if err != nil {
 		return nil, fmt.Errorf("rc: new %q: %w", namespace, err)
@@ -209,6 +212,17 @@ func (s *CacheService[T]) Set(ctx context.Context, id string, v T, opts ...Opt) 
 // the same way. Deleting what is not there is no error.
 func (s *CacheService[T]) Delete(ctx context.Context, id string, opts ...Opt) error {
 	return s.core.remove(ctx, id, false, opts)
+}
+
+// DeleteBefore removes a value older than a version, and keeps loads from
+// storing one: a loader that asks a database replica which lags behind may
+// still see it. It leaves a tombstone for as long as a value could live; newer
+// values, and those of the version itself, replace it, and a newer value that
+// is there already stays. It takes Config.Version, or loaders that call
+// [SetVersion]: values without a version are stored all the same. A version of
+// 0 is an error. Otherwise it is like Delete.
+func (s *CacheService[T]) DeleteBefore(ctx context.Context, id string, version uint64, opts ...Opt) error {
+	return s.core.deleteBefore(ctx, id, version, opts)
 }
 
 // Expire makes the value of an identifier stale now, everywhere: the next

@@ -56,22 +56,29 @@ type Stats struct {
 
 	// The rest is of the Manager alone.
 
-	// Queued counts invalidations kept for later, Replayed those delivered
+	// Marks counts tags and namespaces invalidated or expired; MarkErrors
+	// those that Redis could not be told of.
+	Marks, MarkErrors uint64
+
+	// Queued counts invalidations kept for later, Resent those that were
+	// delivered and are sent again because a failover or the loss of a
+	// connection may have lost them (Options.ReplayWindow), Replayed those delivered
 	// later, QueueDropped those lost because the queue was full, QueueExpired
 	// those that time made unnecessary. QueueLen is how many wait now.
-	Queued, Replayed, QueueDropped, QueueExpired uint64
-	QueueLen                                     int
+	Queued, Resent, Replayed, QueueDropped, QueueExpired uint64
+	QueueLen                                             int
 	// Pushes counts values that left memory because Redis announced a change,
 	// Flushes announcements that everything is gone, FeedResets connections
 	// whose values were given up without closing it, SlotMoves slots that
 	// changed owner, and SlotKills values that left memory because of it.
 	Pushes, Flushes, FeedResets, SlotMoves, SlotKills uint64
+	// L1Entries is how many keys are in memory now, Tokens how many tokens of
+	// tags and namespaces.
+	L1Entries, Tokens int
 	// Unfenced counts connections that were given up and that the server would
 	// not end (CLIENT KILL is not allowed): a Set that timed out on one of them
 	// may still be executed, after newer writes.
 	Unfenced uint64
-	// L1Entries is how many keys are in memory now.
-	L1Entries int
 }
 
 func (s *Stats) add(o Stats) {

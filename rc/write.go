@@ -25,6 +25,9 @@ type parcel struct {
 	exact    bool          // no jitter
 	load     time.Duration // what it took to load
 	version  uint64
+	stamp    stamp
+	// tombstone makes it stand for nothing but its version.
+	tombstone bool
 }
 
 // pack encodes a parcel. It also returns the candidate that reading it back
@@ -42,17 +45,19 @@ func (c *core) pack(p parcel) (lease.Write, *cand, error) {
 		raise(&c.longestTTL, int64(soft))
 	}
 	h := envelope.Header{
-		Negative: p.negative, Codec: c.types.codecID, WriteID: rand.Uint64(), Version: p.version,
+		Negative: p.negative, Stale: p.tombstone, Codec: c.types.codecID, WriteID: rand.Uint64(), Version: p.version,
 		SoftTTL: soft, HardTTL: soft + stale, LoadTime: p.load,
+		NamespaceToken: uint64(p.stamp.ns), Tags: p.stamp.tags,
 	}
 	b := envelope.Begin(make([]byte, 0, envelope.HeaderSize+256), h, p.k.rk)
+	begun := len(b)
 	if !p.negative {
 		var err error
 		if b, err = c.types.encode(b, p.value); err != nil {
 			return lease.Write{}, nil, fmt.Errorf("rc: encode %s: %w", c.name(p.k), err)
 		}
 	}
-	if n := len(b) - envelope.HeaderSize; n > c.cfg.maxValueBytes {
+	if n := len(b) - begun; n > c.cfg.maxValueBytes {
 		return lease.Write{}, nil, fmt.Errorf("%w: %s is %d bytes, Config.MaxValueBytes is %d", ErrTooLarge, c.name(p.k), n, c.cfg.maxValueBytes)
 	}
 	b, err := envelope.Finish(b, 0)
@@ -60,7 +65,8 @@ func (c *core) pack(p parcel) (lease.Write, *cand, error) {
 		return lease.Write{}, nil, fmt.Errorf("rc: encode %s: %w", c.name(p.k), err)
 	}
 	w := lease.Write{Key: p.k.rk, Envelope: b, TTL: h.HardTTL, Versioned: p.version != 0, Track: c.index != nil}
-	d := &cand{value: p.value, negative: p.negative, source: FromLoader, seen: lease.Seen(b)}
+	d := &cand{value: p.value, negative: p.negative, source: FromLoader, seen: lease.Seen(b),
+		ns: p.stamp.ns, tags: p.stamp.tags, deps: p.stamp.deps}
 	c.date(d, h, lease.Value{At: c.m.now(), Left: h.HardTTL})
 	return w, d, nil
 }
@@ -85,6 +91,15 @@ func (c *core) set(ctx context.Context, id string, v any, opts []Opt) error {
 	if c.types.version != nil {
 		p.version = c.types.version(v)
 	}
+	tags, err := c.tagsOf(id, v, o.tags)
+	if err != nil {
+		return errors.Join(c.unpackable(err), c.invalidate(ctx, k, false))
+	}
+	if p.stamp, err = c.stampNow(ctx, tags); err != nil {
+		// Without its tokens the value cannot be stored: then the old one
+		// must go.
+		return c.unstamped(ctx, k, err)
+	}
 	w, d, err := c.pack(p)
 	if err != nil {
 		return errors.Join(c.unpackable(err), c.invalidate(ctx, k, false))
@@ -96,7 +111,34 @@ func (c *core) set(ctx context.Context, id string, v any, opts []Opt) error {
 		out, val, err = c.m.redis.Set(ctx, w)
 		return err
 	})
-	return c.wrote(ctx, k, "Set", ours(sent, out), err, false, func() { c.keepWritten(k, lease.Written{Outcome: out, Value: val}, d) })
+	return c.wrote(ctx, k, "Set", ours(sent, out), err, c.setInv(k, d), func() { c.keepWritten(k, lease.Written{Outcome: out, Value: val}, d) })
+}
+
+// deleteBefore removes what is older than a version, and leaves a tombstone
+// that keeps older values out.
+func (c *core) deleteBefore(ctx context.Context, id string, version uint64, opts []Opt) error {
+	if version == 0 {
+		return errors.New("rc: DeleteBefore: the version is 0, which is no version")
+	}
+	o, err := c.call(opts)
+	if err != nil {
+		return err
+	}
+	k, err := c.key(id, o.params)
+	if err != nil {
+		return err
+	}
+	if c.m.closed.Load() {
+		return ErrClosed
+	}
+	w, _, err := c.pack(parcel{k: k, negative: true, tombstone: true, exact: true, version: version, ttl: c.longest()})
+	if err != nil {
+		return err
+	}
+	w.Track = false
+	inv := c.inv(k, false)
+	inv.tombstone = &w
+	return c.wrote(ctx, k, "DeleteBefore", notOurs, inv.send(ctx, c.m, k.rk), inv, func() { c.m.table.Evict(k.rk) })
 }
 
 // unpackable counts a value that cannot be stored as it is.
@@ -107,6 +149,17 @@ func (c *core) unpackable(err error) error {
 		c.n.failed.Add(1)
 	}
 	return err
+}
+
+// unstamped ends a write whose tokens could not be read: the old value is
+// deleted, and the error says that the new one is not stored.
+func (c *core) unstamped(ctx context.Context, k keyed, err error) error {
+	if ctx.Err() != nil || errors.Is(err, ErrClosed) {
+		return c.wrote(ctx, k, "Set", notOurs, err, c.inv(k, false), nil)
+	}
+	c.n.failed.Add(1)
+	return errors.Join(fmt.Errorf("rc: set %s: its namespace or tags cannot be read, so it is not stored: %w", c.name(k), err),
+		c.invalidate(ctx, k, false))
 }
 
 // keepWritten leaves in memory of a key only what was just written to it.
@@ -138,7 +191,7 @@ func (c *core) remove(ctx context.Context, id string, soft bool, opts []Opt) err
 func (c *core) invalidate(ctx context.Context, k keyed, soft bool) error {
 	sent := c.m.now()
 	err := c.sendInvalidation(ctx, k.rk, soft)
-	return c.wrote(ctx, k, verb(soft), sent, err, soft, func() { c.m.table.Evict(k.rk) })
+	return c.wrote(ctx, k, verb(soft), sent, err, c.inv(k, soft), func() { c.m.table.Evict(k.rk) })
 }
 
 func (c *core) sendInvalidation(ctx context.Context, rk string, soft bool) error {
@@ -156,14 +209,15 @@ func (c *core) sendInvalidation(ctx context.Context, rk string, soft bool) error
 // finds anything older. Reads and loads in flight are left to those who wait
 // for them already, then memory is cleared; in this order, because what they
 // put there is cleared with it.
-func (c *core) wrote(ctx context.Context, k keyed, verb string, sent int64, err error, soft bool, clear func()) error {
+func (c *core) wrote(ctx context.Context, k keyed, verb string, sent int64, err error, inv invalidation, clear func()) error {
 	if err == nil && sent != notOurs {
-		c.m.own.note(k.rk, soft, sent, c.m.now())
+		c.m.own.note(k.rk, inv.soft, sent, c.m.now())
 	}
 	c.g.forget(k.rk)
 	if err == nil {
 		clear()
-		c.m.queue.covered(k.rk, soft)
+		c.m.recent.note(k.rk, inv)
+		c.m.queue.covered(k.rk, inv.soft)
 		c.n.invalidations.Add(1)
 		c.observeWrite(ctx, k, verb, nil, false)
 		return nil
@@ -172,10 +226,22 @@ func (c *core) wrote(ctx context.Context, k keyed, verb string, sent int64, err 
 	if errors.Is(err, ErrClosed) {
 		return err
 	}
-	queued := c.m.queue.add(k.rk, invalidation{c: c, id: k.id, soft: soft, until: c.m.now() + int64(c.longest())})
+	queued := c.m.queue.add(k.rk, inv)
 	c.n.invalidationErrors.Add(1)
 	c.observeWrite(ctx, k, verb, err, queued)
 	return &InvalidationError{Key: k.rk, Queued: queued, Err: err}
+}
+
+// inv is what has to be sent again if Redis could not be told of a write.
+func (c *core) inv(k keyed, soft bool) invalidation {
+	return invalidation{c: c, id: k.id, soft: soft, until: c.m.now() + int64(c.longest())}
+}
+
+// setInv is inv of a value that was set, which may have arrived.
+func (c *core) setInv(k keyed, d *cand) invalidation {
+	inv := c.inv(k, false)
+	inv.wrote = d.seen
+	return inv
 }
 
 // longest is how long a value stored before now can live.

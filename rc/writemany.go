@@ -17,6 +17,7 @@ func (c *core) setMany(ctx context.Context, values map[string]any, opts []Opt) e
 		return ErrClosed
 	}
 	errs := map[string]error{}
+	c.warmValues(ctx, values, o.tags)
 	var (
 		keys   []keyed
 		writes []lease.Write
@@ -35,6 +36,15 @@ func (c *core) setMany(ctx context.Context, values map[string]any, opts []Opt) e
 		if c.types.version != nil {
 			p.version = c.types.version(v)
 		}
+		tags, err := c.tagsOf(id, v, o.tags)
+		if err != nil {
+			errs[id] = errors.Join(c.unpackable(err), c.invalidate(ctx, k, false))
+			continue
+		}
+		if p.stamp, err = c.stampNow(ctx, tags); err != nil {
+			errs[id] = c.unstamped(ctx, k, err)
+			continue
+		}
 		w, d, err := c.pack(p)
 		if err != nil {
 			errs[id] = errors.Join(c.unpackable(err), c.invalidate(ctx, k, false))
@@ -50,7 +60,7 @@ func (c *core) setMany(ctx context.Context, values map[string]any, opts []Opt) e
 		if w.Err != nil {
 			w.Err = c.m.done(ctx, c.m.topo.For(k.rk), w.Err)
 		}
-		if err := c.wrote(ctx, k, "Set", ours(sent, w.Outcome), w.Err, false, func() { c.keepWritten(k, w, cands[i]) }); err != nil {
+		if err := c.wrote(ctx, k, "Set", ours(sent, w.Outcome), w.Err, c.setInv(k, cands[i]), func() { c.keepWritten(k, w, cands[i]) }); err != nil {
 			errs[k.id] = err
 		}
 	}
@@ -85,7 +95,7 @@ func (c *core) deleteMany(ctx context.Context, ids []string, opts []Opt) error {
 		if err != nil {
 			err = c.m.done(ctx, c.m.topo.For(k.rk), err)
 		}
-		if err := c.wrote(ctx, k, verb(false), sent, err, false, func() { c.m.table.Evict(k.rk) }); err != nil {
+		if err := c.wrote(ctx, k, verb(false), sent, err, c.inv(k, false), func() { c.m.table.Evict(k.rk) }); err != nil {
 			errs[k.id] = err
 		}
 	}

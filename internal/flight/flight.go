@@ -162,6 +162,15 @@ func (g *Group) Forget(key string) {
 	}
 }
 
+// ForgetAll is [Group.Forget] of every key.
+func (g *Group) ForgetAll() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range g.calls {
+		g.detachLocked(c)
+	}
+}
+
 // Close cancels all calls and waits until they have ended. No call begins
 // later.
 func (g *Group) Close() {

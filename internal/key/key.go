@@ -217,3 +217,7 @@ func quote(s string) string {
 	}
 	return fmt.Sprintf("%q…", s[:most])
 }
+
+// TokenKey returns the key of the namespace's token. It is no key of a value,
+// and no pattern of values matches it.
+func (s Space) TokenKey() string { return strings.TrimSuffix(s.head, "{") + "#token" }

@@ -24,6 +24,9 @@ var setSrc string
 //go:embed scripts/expire.lua
 var expireSrc string
 
+//go:embed scripts/reset.lua
+var resetSrc string
+
 //go:embed scripts/extend.lua
 var extendSrc string
 
@@ -35,6 +38,7 @@ var (
 	fillScript    = newScript(newerSrc + fillSrc)
 	setScript     = newScript(newerSrc + setSrc)
 	expireScript  = newScript(expireSrc)
+	resetScript   = newScript(resetSrc)
 	extendScript  = newScript(extendSrc)
 	releaseScript = newScript(releaseSrc)
 )

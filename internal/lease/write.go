@@ -98,6 +98,13 @@ func (c *Client) Delete(ctx context.Context, k string) (found bool, err error) {
 	return found, err
 }
 
+// DeleteUnless is [Client.Delete] unless the value is the one of an envelope
+// that begins with the bytes that [Seen] returned.
+func (c *Client) DeleteUnless(ctx context.Context, k, seen string) error {
+	_, err := c.do(ctx, resetScript, []string{k, Key(k)}, []string{seen})
+	return err
+}
+
 // Expire marks the value stale and voids every claim on the key. It reports
 // whether there was a value.
 func (c *Client) Expire(ctx context.Context, k string) (bool, error) {

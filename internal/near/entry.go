@@ -21,6 +21,9 @@ type Entry struct {
 	// when the key changed. Read by every hit.
 	fresh atomic.Int64
 	feed  *Feed
+	// deps are what else has to be true for the entry to be returned: tokens
+	// of tags and namespaces. Nil for none. Read by every hit.
+	deps atomic.Pointer[[]*Entry]
 
 	// Value is the decoded value.
 	Value any
@@ -51,6 +54,33 @@ func (e *Entry) kill() (published bool) {
 // entry was read. A value that was killed is never served again, not even as
 // a stale one.
 func (e *Entry) Killed() bool { return e.fresh.Load() == Dead || e.feed.flushed.Load() }
+
+// DependOn makes the entry good only while each of deps is: while it has not
+// been killed, its feed is heard and its deadline has not passed. It replaces
+// what the entry depended on before. The slice must not be changed afterwards;
+// nil is for none.
+func (e *Entry) DependOn(deps []*Entry) {
+	if deps == nil {
+		e.deps.Store(nil)
+		return
+	}
+	e.deps.Store(&deps)
+}
+
+// Lapsed reports whether something the entry depends on was killed: then the
+// entry may be what somebody has invalidated.
+func (e *Entry) Lapsed() bool {
+	deps := e.deps.Load()
+	if deps == nil {
+		return false
+	}
+	for _, d := range *deps {
+		if d.Killed() {
+			return true
+		}
+	}
+	return false
+}
 
 // Detached reports whether no connection vouches for the entry.
 func (e *Entry) Detached() bool { return e.feed.detached }

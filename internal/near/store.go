@@ -90,6 +90,9 @@ func (s *Store) Close(err error) {
 	for _, f := range flights {
 		f.finish(rueidis.RedisMessage{}, err)
 	}
+	if p := s.node.Load(); p != nil {
+		s.t.onLost(*p)
+	}
 }
 
 // reset replaces the feed: whatever was read under the old one is dead.

@@ -31,6 +31,9 @@ type Options struct {
 	// killed, so that its owner can let go of it. It is called from the
 	// reader goroutine, or from that of a writer, and must not block.
 	OnKill func(*Entry)
+	// OnLost, if not nil, is called when a connection has ended, with the
+	// address of its node if that is known. It must not block.
+	OnLost func(node string)
 }
 
 // A Table is the memory of one Manager: all entries of all its connections.
@@ -40,6 +43,7 @@ type Table struct {
 	max       int64
 	onNewFeed func()
 	onKill    func(*Entry)
+	onLost    func(node string)
 	beatMark  string // begins the payload of this table's beats
 	seed      maphash.Seed
 	raws      *raws
@@ -71,6 +75,9 @@ func NewTable(o Options) *Table {
 	if o.OnNewFeed == nil {
 		o.OnNewFeed = func() {}
 	}
+	if o.OnLost == nil {
+		o.OnLost = func(string) {}
+	}
 	if o.OnKill == nil {
 		o.OnKill = func(*Entry) {}
 	}
@@ -81,6 +88,7 @@ func NewTable(o Options) *Table {
 		max:       int64(o.MaxStaleness),
 		onNewFeed: o.OnNewFeed,
 		onKill:    o.OnKill,
+		onLost:    o.OnLost,
 		beatMark:  "fc-beat:" + hex.EncodeToString(nonce[:]) + ":",
 		seed:      maphash.MakeSeed(),
 	}
@@ -107,7 +115,21 @@ func (t *Table) Fresh(e *Entry) bool { return t.FreshAt(e, t.clock.Now()) }
 
 // FreshAt is [Table.Fresh] for callers that have read the clock already.
 func (t *Table) FreshAt(e *Entry, now int64) bool {
-	return now < e.fresh.Load() && now-e.feed.heard.Load() <= t.max
+	return now < e.fresh.Load() && now-e.feed.heard.Load() <= t.max && t.Vouched(e, now)
+}
+
+// Vouched reports whether everything the entry depends on is good.
+func (t *Table) Vouched(e *Entry, now int64) bool {
+	deps := e.deps.Load()
+	if deps == nil {
+		return true
+	}
+	for _, d := range *deps {
+		if now >= d.fresh.Load() || now-d.feed.heard.Load() > t.max {
+			return false
+		}
+	}
+	return true
 }
 
 // Coherent reports whether the entry's feed still vouches for it, whatever

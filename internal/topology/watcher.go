@@ -13,8 +13,8 @@ import (
 	"github.com/fleetcache/fleetcache/internal/near"
 )
 
-// Config is what a [Watcher] needs. All fields but OnUp and OnDown are
-// required.
+// Config is what a [Watcher] needs. All fields but those that
+// begin with On are required.
 type Config struct {
 	Client rueidis.Client
 	Table  *near.Table
@@ -32,6 +32,9 @@ type Config struct {
 	// breaker was open, and with nil when slots changed owner: then writes
 	// that failed can be sent again. It must not block.
 	OnUp func(n *Node)
+	// OnMoved, if not nil, is called when slots changed owner, or a primary
+	// outside a cluster was replaced. It must not block.
+	OnMoved func(moved func(slot uint16) bool)
 	// OnDown, if not nil, is called when the breaker of a node opens. It
 	// must not block.
 	OnDown func(n *Node)
