@@ -34,6 +34,8 @@ type Manager struct {
 	topo   *topology.Watcher
 	queue  *recovery
 	recent recent
+	feed   feed
+	events events
 	dialer *successor.Dialer
 	reaper reaper
 	own    own
@@ -99,6 +101,7 @@ func newManager(ctx context.Context, opt rueidis.ClientOption, opts Options) (*M
 		},
 	})
 	m.clock = m.table.Clock()
+	m.feed.option = opt
 	opt.NewCacheStoreFn = m.table.NewStore
 	m.dialer = successor.New(opt, func(addr string, err error) {
 		opts.Logger.Warn("fleetcache: the server does not end old connections: a write that timed out may land late", "node", addr, "error", err)
@@ -419,9 +422,10 @@ func (m *Manager) Close() (err error) {
 			c.close()
 		}
 		m.tokens.close()
+		m.events.close()
 		m.cancel()
 		m.wg.Wait()
-		err = m.queue.last()
+		err = errors.Join(m.queue.last(), m.feed.close())
 		m.topo.Close()
 		m.client.Close()
 	})

@@ -24,6 +24,19 @@ const (
 	DefaultReplayWindow     = 5 * time.Second
 )
 
+// Coherence is a way to hear of changes made elsewhere.
+type Coherence int
+
+const (
+	// Tracking lets the servers announce what changed, to the connections that
+	// have read it (CLIENT TRACKING, OPTIN).
+	Tracking Coherence = iota
+	// Broadcast lets every writer announce what it changed, on the bus of package
+	// [invalidation]: for servers, and proxies in front of them, without client
+	// tracking. Each write is one round trip more.
+	Broadcast
+)
+
 // Options configure a [Manager]. The zero value works: every zero field means
 // its default.
 type Options struct {
@@ -69,6 +82,10 @@ type Options struct {
 	// below MaxStaleness. Defaults to 1s, or half of MaxStaleness if that is
 	// less.
 	WatchInterval time.Duration
+
+	// Coherence is how this process hears of changes made elsewhere. All
+	// processes that share keys need the same. Defaults to Tracking.
+	Coherence Coherence
 
 	// ClientCacheBytes bounds the replies kept in memory for DoCache calls
 	// on [Manager.Client], in bytes; negative keeps none. Values of a
@@ -134,6 +151,9 @@ func (o Options) validate() error {
 		if f.value < f.min || f.value > f.max {
 			return fmt.Errorf("rc: Options.%s is %v, must be %v to %v", f.name, f.value, f.min, f.max)
 		}
+	}
+	if o.Coherence != Tracking && o.Coherence != Broadcast {
+		return fmt.Errorf("rc: Options.Coherence is %d, must be Tracking or Broadcast", o.Coherence)
 	}
 	for _, f := range []struct {
 		name  string

@@ -21,12 +21,12 @@ type recent struct {
 // delivered is an invalidation that arrived.
 type delivered struct {
 	key string
-	inv invalidation
+	inv change
 	at  int64
 }
 
 // note remembers an invalidation. The oldest make room when there are too many.
-func (r *recent) note(key string, inv invalidation) {
+func (r *recent) note(key string, inv change) {
 	if r.window <= 0 {
 		return
 	}
@@ -48,7 +48,7 @@ func (r *recent) again(match func(key string) bool) {
 	}
 	since := r.m.now() - int64(r.window)
 	r.mu.Lock()
-	todo := map[string]invalidation{}
+	todo := map[string]change{}
 	for i := range r.ring { // the oldest first: the last of a key counts
 		if d := r.ring[(r.from+i)%len(r.ring)]; d.at >= since {
 			todo[d.key] = d.inv

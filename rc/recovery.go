@@ -23,13 +23,13 @@ type recovery struct {
 	queued, resent, replayed, dropped, expired atomic.Uint64
 
 	mu      sync.Mutex // protects pending, emptied
-	pending map[string]invalidation
+	pending map[string]change
 	emptied chan struct{} // closed when pending is empty; nil if nobody waits for that
 }
 
-// invalidation is what is to be done to a key. The newest of a key wins, but a
+// change is what is to be done to a key. The newest of a key wins, but a
 // purge is not weakened to a soft one.
-type invalidation struct {
+type change struct {
 	c    *core
 	id   string
 	mark *marking // of a tag or namespace, in place of c and id
@@ -45,11 +45,11 @@ type invalidation struct {
 var invalidationSeq atomic.Uint64
 
 func newRecovery(m *Manager, limit int) *recovery {
-	return &recovery{m: m, limit: limit, poke: make(chan struct{}, 1), pending: map[string]invalidation{}}
+	return &recovery{m: m, limit: limit, poke: make(chan struct{}, 1), pending: map[string]change{}}
 }
 
 // add keeps an invalidation and reports whether there was room.
-func (r *recovery) add(key string, inv invalidation) bool {
+func (r *recovery) add(key string, inv change) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.putLocked(key, inv) {
@@ -62,7 +62,7 @@ func (r *recovery) add(key string, inv invalidation) bool {
 
 // resend keeps an invalidation that has been delivered, unless a later one of
 // the key waits already.
-func (r *recovery) resend(key string, inv invalidation) {
+func (r *recovery) resend(key string, inv change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, later := r.pending[key]; later {
@@ -75,7 +75,7 @@ func (r *recovery) resend(key string, inv invalidation) {
 	}
 }
 
-func (r *recovery) putLocked(key string, inv invalidation) bool {
+func (r *recovery) putLocked(key string, inv change) bool {
 	inv.seq = invalidationSeq.Add(1)
 	old, ok := r.pending[key]
 	if !ok && len(r.pending) >= r.limit {
@@ -93,10 +93,10 @@ func (r *recovery) putLocked(key string, inv invalidation) bool {
 // covered forgets the invalidation of a key, because a later write has
 // reached Redis. A soft one does not make up for a purge.
 func (r *recovery) covered(key string, soft bool) {
-	r.remove(key, func(inv invalidation) bool { return inv.soft || !soft })
+	r.remove(key, func(inv change) bool { return inv.soft || !soft })
 }
 
-func (r *recovery) remove(key string, if_ func(invalidation) bool) {
+func (r *recovery) remove(key string, if_ func(change) bool) {
 	if r.n.Load() == 0 {
 		return
 	}
@@ -124,7 +124,7 @@ func (r *recovery) settle(ctx context.Context, key string) error {
 	return r.deliver(ctx, key, inv)
 }
 
-func (r *recovery) deliver(ctx context.Context, key string, inv invalidation) error {
+func (r *recovery) deliver(ctx context.Context, key string, inv change) error {
 	sent := r.m.now()
 	if err := inv.send(ctx, r.m, key); err != nil {
 		return err
@@ -132,7 +132,7 @@ func (r *recovery) deliver(ctx context.Context, key string, inv invalidation) er
 	if inv.plain() { // else something may be left that is older than this
 		r.m.own.note(key, inv.soft, sent, r.m.now())
 	}
-	r.remove(key, func(now invalidation) bool { return now.seq == inv.seq })
+	r.remove(key, func(now change) bool { return now.seq == inv.seq })
 	r.replayed.Add(1)
 	r.m.recent.note(key, inv)
 	e := InvalidationEvent{Replay: true}
@@ -151,11 +151,11 @@ func (r *recovery) deliver(ctx context.Context, key string, inv invalidation) er
 }
 
 // plain reports that the invalidation leaves nothing of its key.
-func (inv invalidation) plain() bool {
+func (inv change) plain() bool {
 	return inv.mark == nil && inv.wrote == "" && inv.tombstone == nil
 }
 
-func (inv invalidation) send(ctx context.Context, m *Manager, key string) error {
+func (inv change) send(ctx context.Context, m *Manager, key string) error {
 	switch {
 	case inv.mark != nil:
 		return m.sendMarks(ctx, []marking{*inv.mark}, inv.soft)[0]
@@ -241,7 +241,7 @@ func (r *recovery) run() {
 func (r *recovery) replay(ctx context.Context) error {
 	type item struct {
 		key string
-		inv invalidation
+		inv change
 	}
 	r.mu.Lock()
 	items := make([]item, 0, len(r.pending))

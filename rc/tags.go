@@ -172,7 +172,7 @@ func (m *Manager) sendMarks(ctx context.Context, marks []marking, soft bool) []e
 func (m *Manager) marked(ctx context.Context, mk *marking, soft bool, err error) error {
 	m.unmark(mk)
 	e := InvalidationEvent{Namespace: mk.ns, ID: mk.tag, Verb: mk.verb(soft), Err: err}
-	inv := invalidation{mark: mk, soft: soft, until: m.now() + int64(guardLife)}
+	inv := change{mark: mk, soft: soft, until: m.now() + int64(guardLife)}
 	switch {
 	case err == nil:
 		m.queue.covered(mk.Key, soft)

@@ -209,7 +209,7 @@ func (c *core) sendInvalidation(ctx context.Context, rk string, soft bool) error
 // finds anything older. Reads and loads in flight are left to those who wait
 // for them already, then memory is cleared; in this order, because what they
 // put there is cleared with it.
-func (c *core) wrote(ctx context.Context, k keyed, verb string, sent int64, err error, inv invalidation, clear func()) error {
+func (c *core) wrote(ctx context.Context, k keyed, verb string, sent int64, err error, inv change, clear func()) error {
 	if err == nil && sent != notOurs {
 		c.m.own.note(k.rk, inv.soft, sent, c.m.now())
 	}
@@ -233,12 +233,12 @@ func (c *core) wrote(ctx context.Context, k keyed, verb string, sent int64, err 
 }
 
 // inv is what has to be sent again if Redis could not be told of a write.
-func (c *core) inv(k keyed, soft bool) invalidation {
-	return invalidation{c: c, id: k.id, soft: soft, until: c.m.now() + int64(c.longest())}
+func (c *core) inv(k keyed, soft bool) change {
+	return change{c: c, id: k.id, soft: soft, until: c.m.now() + int64(c.longest())}
 }
 
 // setInv is inv of a value that was set, which may have arrived.
-func (c *core) setInv(k keyed, d *cand) invalidation {
+func (c *core) setInv(k keyed, d *cand) change {
 	inv := c.inv(k, false)
 	inv.wrote = d.seen
 	return inv
