@@ -32,6 +32,12 @@ func WithQueue(n int) SubscribeOption {
 	return func(s *Subscription) { s.limit = max(n, 1) }
 }
 
+// WithHeard calls f whenever [Subscription.Heard] of a partition has moved on, in
+// the goroutine that calls the handler, between its calls. It must not block.
+func WithHeard(f func(partition int, at int64)) SubscribeOption {
+	return func(s *Subscription) { s.onHeard = f }
+}
+
 // Subscription delivers events to one handler. [Bus.Subscribe] makes it.
 type Subscription struct {
 	bus          *Bus
@@ -40,9 +46,10 @@ type Subscription struct {
 	namespace    string
 	oneNamespace bool
 	limit        int
-	heard        []atomic.Int64 // by partition; written by the delivering goroutine
-	done         chan struct{}  // closed when the delivering goroutine has ended
-	wake         chan struct{}  // buffer 1
+	onHeard      func(partition int, at int64) // may be nil
+	heard        []atomic.Int64                // by partition; written by the delivering goroutine
+	done         chan struct{}                 // closed when the delivering goroutine has ended
+	wake         chan struct{}                 // buffer 1
 
 	mu     sync.Mutex // protects what follows
 	items  []item
@@ -275,6 +282,9 @@ func (s *Subscription) handle(gaps []int, items []item) bool {
 			s.call(*it.event)
 		default:
 			s.heard[it.partition].Store(it.asked)
+			if s.onHeard != nil {
+				s.onHeard(it.partition, it.asked)
+			}
 		}
 	}
 	return true

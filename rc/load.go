@@ -179,6 +179,9 @@ func (c *core) waitFor(ctx context.Context, k keyed, left time.Duration, until i
 		defer c.m.table.Release(w)
 		woken, gone = w.Woken(), w.Feed().Gone()
 	}
+	if c.m.broadcast != nil { // what is announced in the background may get lost
+		left = min(left, c.m.opts.OpTimeout)
+	}
 	left = min(left+time.Millisecond, since(until, c.m.now()))
 	t := time.NewTimer(max(left, time.Millisecond))
 	defer t.Stop()

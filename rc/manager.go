@@ -21,6 +21,7 @@ import (
 	"github.com/fleetcache/fleetcache/internal/successor"
 	"github.com/fleetcache/fleetcache/internal/testclock"
 	"github.com/fleetcache/fleetcache/internal/topology"
+	"github.com/fleetcache/fleetcache/invalidation"
 )
 
 // A Manager is a process' connection to one Redis deployment, and the memory
@@ -35,11 +36,13 @@ type Manager struct {
 	queue  *recovery
 	recent recent
 	feed   feed
-	events events
-	dialer *successor.Dialer
-	reaper reaper
-	own    own
-	clock  *near.Clock
+	// broadcast is nil in coherence mode Tracking.
+	broadcast *broadcast
+	events    events
+	dialer    *successor.Dialer
+	reaper    reaper
+	own       own
+	clock     *near.Clock
 
 	// queues gather reads by node: [0] plain ones, [1] tracked ones. Keys are
 	// *topology.Node, values *readQueue.
@@ -84,49 +87,82 @@ func newManager(ctx context.Context, opt rueidis.ClientOption, opts Options) (*M
 	m.clock = testclock.From(ctx)
 	m.reaper.wake = make(chan struct{}, 1)
 	var topo atomic.Pointer[topology.Watcher]
-	m.table = near.NewTable(near.Options{
+	m.makeTable(&topo)
+	m.queue = newRecovery(m, opts.RecoveryQueue)
+	m.recent = recent{m: m, window: max(0, opts.ReplayWindow), limit: opts.RecoveryQueue}
+	if err := m.connect(ctx, opt, &topo); err != nil {
+		return nil, m.abandon(explain(err, opt))
+	}
+	var err error
+	if m.tokens, err = newTokens(m); err != nil {
+		return nil, m.abandon(err)
+	}
+	if err := m.start(ctx, &topo); err != nil {
+		return nil, m.abandon(explain(err, opt))
+	}
+	return m, nil
+}
+
+// abandon ends what an Open that failed has begun.
+func (m *Manager) abandon(err error) error {
+	m.cancel()
+	if m.client != nil {
+		m.client.Close()
+	}
+	_ = m.feed.close() // the error of Open says more
+	m.wg.Wait()
+	return err
+}
+
+// makeTable makes the memory. topo is set once there is a watcher.
+func (m *Manager) makeTable(topo *atomic.Pointer[topology.Watcher]) {
+	o := near.Options{
 		Clock:        m.clock,
-		MaxStaleness: opts.MaxStaleness,
-		RawBytes:     opts.ClientCacheBytes,
+		MaxStaleness: m.opts.MaxStaleness,
+		RawBytes:     m.opts.ClientCacheBytes,
 		OnKill:       m.reaper.add,
-		OnLost: func(node string) {
-			if w := topo.Load(); w != nil {
-				m.onLost(w, node)
-			}
-		},
+		OnLost:       func(node string) { m.onLost(topo.Load(), node) },
 		OnNewFeed: func() {
 			if w := topo.Load(); w != nil {
 				w.Beat()
 			}
 		},
-	})
+	}
+	if m.opts.Coherence == Broadcast {
+		o.Partitions = invalidation.DefaultPartitions
+		o.Partition = func(key string) int { return m.broadcast.partition(key) }
+	}
+	m.table = near.NewTable(o)
 	m.clock = m.table.Clock()
+}
+
+// connect makes the client, and in coherence mode Broadcast the bus.
+func (m *Manager) connect(ctx context.Context, opt rueidis.ClientOption, topo *atomic.Pointer[topology.Watcher]) (err error) {
 	m.feed.option = opt
-	opt.NewCacheStoreFn = m.table.NewStore
 	m.dialer = successor.New(opt, func(addr string, err error) {
-		opts.Logger.Warn("fleetcache: the server does not end old connections: a write that timed out may land late", "node", addr, "error", err)
+		m.opts.Logger.Warn("fleetcache: the server does not end old connections: a write that timed out may land late", "node", addr, "error", err)
 	})
 	opt.DialCtxFn = m.dialer.Dial
-	client, err := dial(ctx, opt)
-	if err != nil {
-		m.cancel()
-		return nil, explain(err, opt)
+	var teller lease.Teller
+	if m.opts.Coherence == Broadcast {
+		if m.broadcast, err = openBroadcast(ctx, m); err != nil {
+			return err
+		}
+		teller = m.broadcast
+		opt.DisableCache = true
+		m.dialer.OnLost = func(node string) { m.onLost(topo.Load(), node) }
+	} else {
+		opt.NewCacheStoreFn = m.table.NewStore
 	}
-	m.client = client
-	m.redis = lease.New(client, m.table)
-	if m.tokens, err = newTokens(m); err != nil {
-		m.cancel()
-		client.Close()
-		return nil, err
+	if m.client, err = dial(ctx, opt); err != nil {
+		m.client = nil
+		return err
 	}
-	m.queue = newRecovery(m, opts.RecoveryQueue)
-	m.recent = recent{m: m, window: max(0, opts.ReplayWindow), limit: opts.RecoveryQueue}
-	if err := m.start(ctx, &topo); err != nil {
-		m.cancel()
-		client.Close()
-		return nil, explain(err, opt)
+	m.redis = lease.New(m.client, m.table, teller)
+	if m.broadcast != nil {
+		m.broadcast.listen(ctx)
 	}
-	return m, nil
+	return nil
 }
 
 // dial makes the client. rueidis does not take a context for it.
@@ -215,11 +251,14 @@ func (m *Manager) probe(ctx context.Context) error {
 		return fmt.Errorf("fill: outcome %d: %w", out, orForbidden(err))
 	}
 	w.Track = true
-	if out, v, err := m.redis.Set(ctx, w); err != nil || out != lease.Stored || v.Entry == nil {
+	// Without pushes a command that is refused has an error of its own, and an
+	// entry may be gone already by the announcement of the step before.
+	kept := func(v lease.Value) bool { return v.Entry != nil || m.broadcast != nil }
+	if out, v, err := m.redis.Set(ctx, w); err != nil || out != lease.Stored || !kept(v) {
 		return fmt.Errorf("set, and read tracked behind it: outcome %d: %w", out, orForbidden(err))
 	}
 	v, err := m.redis.Read(ctx, k)
-	if err != nil || v.Raw == nil || v.Left <= 0 || v.Entry == nil {
+	if err != nil || v.Raw == nil || v.Left <= 0 || !kept(v) {
 		return fmt.Errorf("read tracked: %w", orForbidden(err))
 	}
 	if found, err := m.redis.Expire(ctx, k); err != nil || !found {
@@ -285,7 +324,7 @@ func (m *Manager) onMoved(moved func(slot uint16) bool) {
 // onLost does the same for a node whose connection ended: it may have been
 // restarted.
 func (m *Manager) onLost(w *topology.Watcher, node string) {
-	if m.closed.Load() {
+	if w == nil || m.closed.Load() {
 		return
 	}
 	m.recent.again(func(key string) bool { return addr(w.For(key)) == node })

@@ -115,23 +115,59 @@ func (c *core) stamp(ctx context.Context, cp *captured, tags []string) (s stamp,
 	tokens := cp.tokens
 	if len(late) > 0 {
 		more := c.m.tokens.get(ctx, c.tagKeys(late), c.life())
+		var prove []string
 		for i, t := range more {
-			switch {
-			case t.err != nil:
+			if t.err != nil {
 				return s, t.err
-			case t.at > cp.at && !cp.guarded(c.m.tokens, late[i]):
-				return s, errTagMoved
 			}
+			if t.at > cp.at {
+				prove = append(prove, late[i])
+			}
+		}
+		if err := c.prove(ctx, cp, prove); err != nil {
+			return s, err
 		}
 		tokens = append(slices.Clip(tokens), more...)
 	}
 	return c.seal(s, append(slices.Clip(cp.tags), late...), tokens, cp.ns), nil
 }
 
-// guarded reports whether the guard of a tag has not changed since the load
-// began.
-func (cp *captured) guarded(ts *tokens, tag string) bool {
-	return cp.guards != nil && ts.good(cp.guards[key.TagGroup(tag)], ts.m.now())
+// prove returns an error unless the guards of the tags have not changed since the
+// load began. Where servers push, memory knows: news of the guard would have
+// come before the token that was just read. Announcements may come later than
+// what they announce, so there the guards are read again: one round trip.
+func (c *core) prove(ctx context.Context, cp *captured, tags []string) error {
+	if len(tags) == 0 {
+		return nil
+	}
+	if cp.guards == nil {
+		return errTagMoved
+	}
+	var keys []string
+	var guards []*token
+	for _, t := range tags {
+		g := cp.guards[key.TagGroup(t)]
+		if !c.m.tokens.good(g, c.m.now()) {
+			return errTagMoved
+		}
+		if !slices.Contains(keys, g.key) {
+			keys, guards = append(keys, g.key), append(guards, g)
+		}
+	}
+	if c.m.broadcast == nil {
+		return nil
+	}
+	octx, cancel := c.m.opMany(ctx, len(keys))
+	defer cancel()
+	for i, v := range c.m.redis.ReadMany(octx, keys, false) {
+		if v.Err != nil {
+			return c.m.done(ctx, c.m.topo.For(keys[i]), v.Err)
+		}
+		if lease.ParseToken(v.Raw) != guards[i].value {
+			return errTagMoved
+		}
+	}
+	return nil
 }
 
 // stampNow returns what a value that is written now is stored with.

@@ -41,10 +41,33 @@ func TestContract(t *testing.T) {
 		c := localredis.NewCluster(t, localredis.ClusterConfig{Flavor: localredis.Valkey, Primaries: 3})
 		contract.Run(t, urlEnv(t, "redis://"+c.Addrs()[0]))
 	})
+	t.Run("broadcast", func(t *testing.T) {
+		for _, flavor := range []localredis.Flavor{localredis.Redis, localredis.Valkey} {
+			t.Run(string(flavor), func(t *testing.T) {
+				contract.Run(t, broadcast(urlEnv(t, "redis://"+localredis.Standalone(t, flavor).Addr())))
+			})
+			t.Run(string(flavor)+"-cluster", func(t *testing.T) {
+				c := localredis.NewCluster(t, localredis.ClusterConfig{Flavor: flavor, Primaries: 3})
+				contract.Run(t, broadcast(urlEnv(t, "redis://"+c.Addrs()[0])))
+			})
+		}
+	})
 	t.Run("sentinel", func(t *testing.T) {
 		s := localredis.NewSentinel(t, localredis.SentinelConfig{Flavor: localredis.Redis, Replicas: 1})
 		contract.Run(t, urlEnv(t, "redis://"+strings.Join(s.Addrs(), ",")+"?master_set="+s.MasterName))
 	})
+}
+
+// broadcast is a deployment whose instances tell each other of changes.
+func broadcast(e contract.Env) contract.Env {
+	open := e.Open
+	e.Announced = true
+	e.Open = func(t *testing.T, o rc.Options) *rc.Manager {
+		t.Helper()
+		o.Coherence = rc.Broadcast
+		return open(t, o)
+	}
+	return e
 }
 
 func opened(t *testing.T) func(*rc.Manager, error) *rc.Manager {

@@ -33,12 +33,17 @@ type Client struct {
 	c       rueidis.Client
 	table   *near.Table
 	caching rueidis.Completed
+	// teller tells others of changes; nil if the servers do.
+	teller Teller
 }
 
 // New returns a Client. The rueidis client must have been made with the
 // table's stores, one connection per node and AlwaysPipelining.
-func New(c rueidis.Client, table *near.Table) *Client {
-	return &Client{c: c, table: table, caching: marked(c.B().ClientCaching().Yes().Build().Pin())}
+//
+// With a [Teller] the client needs no stores, and reads are tracked by nothing
+// but what others tell.
+func New(c rueidis.Client, table *near.Table, teller Teller) *Client {
+	return &Client{c: c, table: table, teller: teller, caching: marked(c.B().ClientCaching().Yes().Build().Pin())}
 }
 
 // Key returns the key of the claim on a value's key.
@@ -55,9 +60,17 @@ func marked(c rueidis.Completed) rueidis.Completed {
 // the writer of the dead connection may still be reading it (v1.0.79).
 func pinned(c rueidis.Completed) rueidis.Completed { return c.Pin() }
 
-// track returns the command that makes the next one tracked, for the node of
-// the key.
-func (c *Client) track(key string) rueidis.Completed { return c.caching.SetSlot(key) }
+// tracked appends the commands of a read that the server is to announce changes
+// of. The reply of the read is the last.
+func (c *Client) tracked(cmds []rueidis.Completed, key string, read rueidis.Completed) []rueidis.Completed {
+	if c.teller != nil {
+		return append(cmds, read)
+	}
+	return append(cmds, c.caching.SetSlot(key), marked(read))
+}
+
+// last returns the last of a command's results.
+func last(res []rueidis.RedisResult) rueidis.RedisResult { return res[len(res)-1] }
 
 // retry runs send, and once more if the connection was lost meanwhile.
 func retry(ctx context.Context, send func() error) error {
@@ -73,13 +86,13 @@ func retry(ctx context.Context, send func() error) error {
 
 // do runs a pipeline that begins with a script, and once more with the whole
 // script if the server did not know it.
-func (c *Client) do(ctx context.Context, s *script, keys, args []string, behind ...func() rueidis.Completed) (out []rueidis.RedisResult, err error) {
+func (c *Client) do(ctx context.Context, s *script, keys, args []string, behind ...func() []rueidis.Completed) (out []rueidis.RedisResult, err error) {
 	whole := false
 	send := func() error {
 		cmds := make([]rueidis.Completed, 0, 1+len(behind))
 		cmds = append(cmds, s.cmd(c.c.B(), whole, keys, args))
 		for _, b := range behind {
-			cmds = append(cmds, b())
+			cmds = append(cmds, b()...)
 		}
 		if len(cmds) == 1 {
 			out = []rueidis.RedisResult{c.c.Do(ctx, cmds[0])}
@@ -121,8 +134,9 @@ type Value struct {
 func (c *Client) Read(ctx context.Context, k string) (v Value, err error) {
 	ask := c.table.Ask(k, false)
 	b := c.c.B()
-	res := c.c.DoMulti(ctx, pinned(b.Pttl().Key(k).Build()), c.track(k), marked(pinned(b.Get().Key(k).Build())))
-	v, err = value(res[2], res[0])
+	cmds := c.tracked([]rueidis.Completed{pinned(b.Pttl().Key(k).Build())}, k, pinned(b.Get().Key(k).Build()))
+	res := c.c.DoMulti(ctx, cmds...)
+	v, err = value(last(res), res[0])
 	v.At = ask.At()
 	if err != nil || v.Raw == nil || v.Left <= 0 {
 		ask.Drop()
@@ -247,8 +261,8 @@ func (g *Grant) parse(r rueidis.RedisResult) error {
 func (c *Client) Watch(ctx context.Context, k string) (w *near.Entry, token string, err error) {
 	lk := Key(k)
 	ask := c.table.Ask(lk, true)
-	res := c.c.DoMulti(ctx, pinned(c.c.B().Exists().Key(lk).Build()), c.track(lk), marked(pinned(c.c.B().Get().Key(lk).Build())))
-	b, err := res[2].AsBytes()
+	cmds := c.tracked([]rueidis.Completed{pinned(c.c.B().Exists().Key(lk).Build())}, lk, pinned(c.c.B().Get().Key(lk).Build()))
+	b, err := last(c.c.DoMulti(ctx, cmds...)).AsBytes()
 	if err != nil || len(b) == 0 {
 		ask.Drop()
 		if rueidis.IsRedisNil(err) {
@@ -283,6 +297,9 @@ func (c *Client) Release(ctx context.Context, k, token, text string, backoff tim
 		text, backoff = "", time.Millisecond
 	}
 	_, err := c.do(ctx, releaseScript, []string{Key(k)}, []string{token, text, millis(backoff)})
+	if err == nil {
+		c.tellLater(Change{Key: Key(k)})
+	}
 	return err
 }
 

@@ -39,11 +39,12 @@ func (c *Client) readChunk(ctx context.Context, keys []string, tracked bool, out
 	asks := make([]near.Ask, 0, len(keys))
 	for _, k := range keys {
 		cmds = append(cmds, pinned(b.Pttl().Key(k).Build()))
+		get := pinned(b.Get().Key(k).Build())
 		if tracked {
 			asks = append(asks, c.table.Ask(k, false))
-			cmds = append(cmds, c.track(k), marked(pinned(b.Get().Key(k).Build())))
+			cmds = c.tracked(cmds, k, get)
 		} else {
-			cmds = append(cmds, pinned(b.Get().Key(k).Build()))
+			cmds = append(cmds, get)
 		}
 	}
 	res := c.c.DoMulti(ctx, cmds...)
@@ -110,6 +111,11 @@ func (c *Client) ReleaseMany(ctx context.Context, claims []Claim, text string, b
 	c.scripts(ctx, len(claims), func(i int, whole bool) rueidis.Completed {
 		return releaseScript.cmd(c.c.B(), whole, []string{Key(claims[i].Key)}, []string{claims[i].Token, text, millis(backoff)})
 	}, nil)
+	changes := make([]Change, len(claims))
+	for i, cl := range claims {
+		changes[i].Key = Key(cl.Key)
+	}
+	c.tellLater(changes...)
 }
 
 // Written is the outcome of a write.
@@ -121,12 +127,23 @@ type Written struct {
 
 // FillMany is [Client.Fill] of many values; tokens are those of their claims.
 func (c *Client) FillMany(ctx context.Context, writes []Write, tokens []string) []Written {
-	return c.writeMany(ctx, fillScript, writes, tokens)
+	out := c.writeMany(ctx, fillScript, writes, tokens)
+	for i, w := range out {
+		if w.Err == nil && w.Outcome == Stored {
+			c.tellLater(w.change(writes[i].Key))
+		}
+	}
+	return out
 }
 
 // SetMany is [Client.Set] of many values.
 func (c *Client) SetMany(ctx context.Context, writes []Write) []Written {
-	return c.writeMany(ctx, setScript, writes, nil)
+	out := c.writeMany(ctx, setScript, writes, nil)
+	c.tellMany(ctx, len(out), func(i int) (Change, *error) { return out[i].change(writes[i].Key), &out[i].Err })
+	for i := range out {
+		out[i].keepUnless(out[i].Err, c.table)
+	}
+	return out
 }
 
 func (c *Client) writeMany(ctx context.Context, s *script, writes []Write, tokens []string) []Written {
@@ -148,7 +165,7 @@ func (c *Client) writeMany(ctx context.Context, s *script, writes []Write, token
 		if !writes[i].Track {
 			return nil
 		}
-		return []rueidis.Completed{c.track(writes[i].Key), c.head(writes[i].Key)}
+		return c.head(writes[i].Key)
 	})
 	out := make([]Written, len(writes))
 	for i, w := range writes {
@@ -159,7 +176,7 @@ func (c *Client) writeMany(ctx context.Context, s *script, writes []Write, token
 		case out[i].Err != nil || out[i].Outcome != Stored:
 			asks[i].Drop()
 		default:
-			out[i].Value = c.behind(asks[i], w, res[i][2])
+			out[i].Value = c.behind(asks[i], w, last(res[i]))
 		}
 	}
 	return out
@@ -177,6 +194,7 @@ func (c *Client) DeleteMany(ctx context.Context, keys []string) []error {
 			errs = append(errs, r.Error())
 		}
 	}
+	c.tellMany(ctx, len(keys), func(i int) (Change, *error) { return Change{Key: keys[i]}, &errs[i] })
 	return errs
 }
 

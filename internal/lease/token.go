@@ -75,13 +75,13 @@ func (c *Client) MakeTokens(ctx context.Context, keys []string, ttl time.Duratio
 		return makeTokenScript.cmd(b, whole, keys[i:i+1], []string{NewToken().bytes(), millis(ttl)})
 	}, func(i int) []rueidis.Completed {
 		k := keys[i]
-		return []rueidis.Completed{pinned(b.Pttl().Key(k).Build()), c.track(k), marked(pinned(b.Get().Key(k).Build()))}
+		return c.tracked([]rueidis.Completed{pinned(b.Pttl().Key(k).Build())}, k, pinned(b.Get().Key(k).Build()))
 	})
 	out := make([]ValueOr, len(keys))
 	for i, r := range res {
 		v, err := ValueOr{}, r[0].Error()
 		if err == nil {
-			v.Value, err = value(r[3], r[1])
+			v.Value, err = value(last(r), r[1])
 		}
 		v.At, v.Err = asks[i].At(), err
 		if err != nil || v.Raw == nil || v.Left <= 0 {
@@ -120,6 +120,7 @@ func (c *Client) PurgeTokens(ctx context.Context, marks []Mark, ttl time.Duratio
 			}
 		}
 	}
+	c.tellMarks(ctx, marks, errs)
 	return errs
 }
 
@@ -134,7 +135,9 @@ func (c *Client) ExpireTokens(ctx context.Context, marks []Mark, ttl time.Durati
 		}
 		return expireTokenScript.cmd(c.c.B(), whole, keys, []string{NewToken().bytes(), millis(ttl), NewToken().bytes()})
 	}, nil)
-	return firstErrors(res)
+	errs := firstErrors(res)
+	c.tellMarks(ctx, marks, errs)
+	return errs
 }
 
 func firstErrors(res [][]rueidis.RedisResult) []error {

@@ -35,12 +35,29 @@ type Write struct {
 
 // Fill stores a value loaded under a claim, if the claim still stands.
 func (c *Client) Fill(ctx context.Context, w Write, token string) (Outcome, Value, error) {
-	return c.write(ctx, fillScript, w, token)
+	o, v, err := c.write(ctx, fillScript, w, token)
+	if err == nil && o == Stored {
+		c.tellLater(v.change(w.Key))
+	}
+	return o, v, err
 }
 
 // Set stores a value written at its source and voids every claim on the key.
 func (c *Client) Set(ctx context.Context, w Write) (Outcome, Value, error) {
-	return c.write(ctx, setScript, w)
+	o, v, err := c.write(ctx, setScript, w)
+	if err == nil {
+		err = c.tell(ctx, v.change(w.Key))
+		v.keepUnless(err, c.table)
+	}
+	return o, v, err
+}
+
+// keepUnless lets go of the entry of a write that others could not be told of.
+func (v *Value) keepUnless(err error, t *near.Table) {
+	if err != nil && v.Entry != nil {
+		t.Release(v.Entry)
+		v.Entry = nil
+	}
 }
 
 func (c *Client) write(ctx context.Context, s *script, w Write, token ...string) (Outcome, Value, error) {
@@ -51,26 +68,30 @@ func (c *Client) write(ctx context.Context, s *script, w Write, token ...string)
 		return outcome(res, err), Value{}, err
 	}
 	ask := c.table.Ask(w.Key, false)
-	res, err := c.do(ctx, s, keys, args,
-		func() rueidis.Completed { return c.track(w.Key) },
-		func() rueidis.Completed { return c.head(w.Key) })
+	res, err := c.do(ctx, s, keys, args, func() []rueidis.Completed { return c.head(w.Key) })
 	o := outcome(res, err)
 	if err != nil || o != Stored {
 		ask.Drop()
 		return o, Value{}, err
 	}
-	return o, c.behind(ask, w, res[2]), nil
+	return o, c.behind(ask, w, last(res)), nil
 }
 
 // head reads the head of a value: enough to be registered for its pushes, and
-// to recognise it.
-func (c *Client) head(k string) rueidis.Completed {
-	return marked(pinned(c.c.B().Getrange().Key(k).Start(0).End(envelope.OffWriteID + 7).Build()))
+// to recognise it. Nothing, where the writer itself tells of changes.
+func (c *Client) head(k string) []rueidis.Completed {
+	if c.teller != nil {
+		return nil
+	}
+	return c.tracked(nil, k, pinned(c.c.B().Getrange().Key(k).Start(0).End(envelope.OffWriteID+7).Build()))
 }
 
 // behind claims the entry of the tracked read behind a write, if what it read
 // is what was written.
 func (c *Client) behind(ask near.Ask, w Write, r rueidis.RedisResult) Value {
+	if c.teller != nil {
+		return Value{Raw: w.Envelope, Left: w.TTL, At: ask.At(), Entry: ask.Take(nil)}
+	}
 	head, err := r.AsBytes()
 	if err != nil || Seen(head) != Seen(w.Envelope) {
 		ask.Drop()
@@ -95,6 +116,9 @@ func (c *Client) Delete(ctx context.Context, k string) (found bool, err error) {
 		found = n > 0
 		return err
 	})
+	if err == nil {
+		err = c.tell(ctx, Change{Key: k})
+	}
 	return found, err
 }
 
@@ -102,6 +126,9 @@ func (c *Client) Delete(ctx context.Context, k string) (found bool, err error) {
 // that begins with the bytes that [Seen] returned.
 func (c *Client) DeleteUnless(ctx context.Context, k, seen string) error {
 	_, err := c.do(ctx, resetScript, []string{k, Key(k)}, []string{seen})
+	if err == nil {
+		err = c.tell(ctx, Change{Key: k})
+	}
 	return err
 }
 
@@ -113,5 +140,8 @@ func (c *Client) Expire(ctx context.Context, k string) (bool, error) {
 		return false, err
 	}
 	n, err := res[0].AsInt64()
+	if err == nil {
+		err = c.tell(ctx, Change{Key: k})
+	}
 	return n == 1, err
 }

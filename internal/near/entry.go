@@ -33,6 +33,7 @@ type Entry struct {
 	// renewal. Unlike the rest it may change at any time.
 	Hold atomic.Int64
 
+	id    uint64 // of this read, where changes are announced by other processes; else 0
 	key   string
 	reply *byte         // first byte of the reply it was made of; nil once claimed
 	woken chan struct{} // closed by kill; only of entries asked for as a watch
@@ -84,6 +85,10 @@ func (e *Entry) Lapsed() bool {
 
 // Detached reports whether no connection vouches for the entry.
 func (e *Entry) Detached() bool { return e.feed.detached }
+
+// ID returns what [Table.Announced] tells the entry by, and 0 if the servers push
+// changes. It is never the same for two entries of a table.
+func (e *Entry) ID() uint64 { return e.id }
 
 // Key returns the Redis key of the entry.
 func (e *Entry) Key() string { return e.key }

@@ -148,6 +148,10 @@ const OwnMark = "fc-own"
 // ResetNode ends the feeds of the connections to a node, because it turned
 // out not to be a primary any more.
 func (t *Table) ResetNode(node string) {
+	if t.bus != nil { // which entries came from there is not known
+		t.Gap(-1)
+		return
+	}
 	for _, s := range t.stores.all() {
 		if p := s.node.Load(); p != nil && *p == node {
 			s.reset(false)
@@ -156,8 +160,12 @@ func (t *Table) ResetNode(node string) {
 }
 
 // FeedAge returns how long ago the newest beat of a node, among its
-// connections, was sent, and whether there has been one.
+// connections, was sent, and whether there has been one. Where changes are
+// announced on a bus, it is how far back the least heard partition lies.
 func (t *Table) FeedAge(node string) (age time.Duration, ok bool) {
+	if t.bus != nil {
+		return t.busAge()
+	}
 	now, best := t.clock.Now(), Dead
 	for _, s := range t.stores.all() {
 		if p := s.node.Load(); p != nil && *p == node {

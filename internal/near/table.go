@@ -34,6 +34,12 @@ type Options struct {
 	// OnLost, if not nil, is called when a connection has ended, with the
 	// address of its node if that is known. It must not block.
 	OnLost func(node string)
+	// Partition, if not nil, returns the partition of the bus on which the
+	// changes of a key are announced, from 0 to Partitions-1: then the servers
+	// push nothing, and [Table.Announced], [Table.Heard] and [Table.Gap] tell
+	// the table what it has to know. Partition is called from [Table.Ask].
+	Partition  func(key string) int
+	Partitions int
 }
 
 // A Table is the memory of one Manager: all entries of all its connections.
@@ -53,6 +59,7 @@ type Table struct {
 	movedAt atomic.Int64
 	shards  [shardCount]shard
 	stores  storeSet
+	bus     *announced // nil unless changes are announced by other processes
 	counts  counters
 }
 
@@ -93,6 +100,9 @@ func NewTable(o Options) *Table {
 		seed:      maphash.MakeSeed(),
 	}
 	t.movedAt.Store(Dead)
+	if o.Partition != nil {
+		t.bus = newAnnounced(o.Partitions, o.Partition, o.Clock.Now())
+	}
 	t.raws = newRaws(t, o.RawBytes)
 	for i := range t.shards {
 		t.shards[i].entries = make(map[string]*Entry)
@@ -144,6 +154,9 @@ type Ask struct {
 	key   string
 	at    int64
 	watch bool
+	// expected is the entry of the read, if changes are announced by other
+	// processes; see announced.
+	expected *Entry
 }
 
 // Ask announces a tracked read of key. It must be called before the command
@@ -151,6 +164,10 @@ type Ask struct {
 // watch the entry wakes its owner when it is killed.
 func (t *Table) Ask(key string, watch bool) Ask {
 	a := Ask{t: t, key: key, at: t.clock.Now(), watch: watch}
+	if t.bus != nil {
+		t.expect(&a)
+		return a
+	}
 	s := t.shard(key)
 	s.mu.Lock()
 	s.asks[key] = s.asks[key].plus(watch, 1)
@@ -175,6 +192,9 @@ func (a Ask) At() int64 { return a.at }
 // the feed or the topology changed since the read was announced. The entry is
 // not yet alive; see [Table.Publish].
 func (a Ask) Take(reply []byte) *Entry {
+	if a.expected != nil {
+		return a.takeExpected()
+	}
 	id := replyID(reply)
 	s := a.t.shard(a.key)
 	s.mu.Lock()
@@ -197,6 +217,10 @@ func (a Ask) Take(reply []byte) *Entry {
 
 // Drop ends a read whose reply did not come or is of no use.
 func (a Ask) Drop() {
+	if a.expected != nil {
+		a.t.Release(a.expected)
+		return
+	}
 	s := a.t.shard(a.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -22,6 +22,10 @@ type Dialer struct {
 	opt     rueidis.ClientOption
 	refused func(addr string, err error)
 
+	// OnLost, if not nil, is told the address of every connection that is given
+	// up. It is set before the first connection is made, and must not block.
+	OnLost func(addr string)
+
 	// Ended counts connections that a server has ended for us, Unfenced those
 	// that it would not.
 	Ended, Unfenced atomic.Uint64
@@ -77,6 +81,9 @@ func (d *Dialer) dial(ctx context.Context, addr string, nd *net.Dialer, tc *tls.
 
 // lose remembers a connection that was closed here.
 func (d *Dialer) lose(addr string, l lost) {
+	if d.OnLost != nil {
+		d.OnLost(addr)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if g := d.gone[addr]; len(g) < remembered {

@@ -86,11 +86,23 @@ func (w *Watcher) failed(n *Node, err error) {
 // was demoted without a cluster (Sentinel). The ECHO comes last: when it is
 // processed, the refusal of the keyed read has been too.
 func (w *Watcher) beatCommands(b rueidis.Builder, n *Node) []rueidis.Completed {
-	echo := marked(b.Arbitrary("ECHO", w.cfg.Table.Beat(n.Addr)).Build().Pin())
-	if own := n.own.Load(); own != nil {
-		return []rueidis.Completed{b.Ping().Build().Pin(), marked(b.Get().Key(own.key).Build().Pin()), echo}
+	own, pushed := n.own.Load(), w.cfg.Table.Pushed()
+	var cmds []rueidis.Completed
+	if own == nil {
+		cmds = append(cmds, b.Role().Build().Pin())
+	} else {
+		cmds = append(cmds, b.Ping().Build().Pin())
+		keyed := b.Get().Key(own.key).Build().Pin()
+		if pushed {
+			keyed = marked(keyed)
+		}
+		cmds = append(cmds, keyed)
 	}
-	return []rueidis.Completed{b.Role().Build().Pin(), echo}
+	echo := b.Arbitrary("ECHO", w.cfg.Table.Beat(n.Addr)).Build().Pin()
+	if pushed {
+		echo = marked(echo)
+	}
+	return append(cmds, echo)
 }
 
 func marked(c rueidis.Completed) rueidis.Completed {
