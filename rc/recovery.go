@@ -159,8 +159,12 @@ func (inv change) send(ctx context.Context, m *Manager, key string) error {
 	switch {
 	case inv.mark != nil:
 		return m.sendMarks(ctx, []marking{*inv.mark}, inv.soft)[0]
-	case inv.wrote != "":
-		return m.do(ctx, key, func(ctx context.Context) error { return m.redis.DeleteUnless(ctx, key, inv.wrote) })
+	case inv.wrote != "" || !inv.soft && inv.tombstone == nil && inv.c.types.version != nil:
+		// Sent late, it may meet a newer version: what is older than that must
+		// not come back by it.
+		return m.do(ctx, key, func(ctx context.Context) error {
+			return m.redis.DeleteUnless(ctx, key, inv.wrote, inv.c.types.version != nil)
+		})
 	case inv.tombstone != nil:
 		return m.do(ctx, key, func(ctx context.Context) error {
 			_, _, err := m.redis.Set(ctx, *inv.tombstone)

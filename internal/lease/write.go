@@ -123,9 +123,10 @@ func (c *Client) Delete(ctx context.Context, k string) (found bool, err error) {
 }
 
 // DeleteUnless is [Client.Delete] unless the value is the one of an envelope
-// that begins with the bytes that [Seen] returned.
-func (c *Client) DeleteUnless(ctx context.Context, k, seen string) error {
-	_, err := c.do(ctx, resetScript, []string{k, Key(k)}, []string{seen})
+// that begins with the bytes that [Seen] returned; "" for none. With versioned
+// the user version of the value stays, without the value.
+func (c *Client) DeleteUnless(ctx context.Context, k, seen string, versioned bool) error {
+	_, err := c.do(ctx, resetScript, []string{k, Key(k)}, []string{seen, flag(versioned)})
 	if err == nil {
 		err = c.tell(ctx, Change{Key: k})
 	}
