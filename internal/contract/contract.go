@@ -111,6 +111,8 @@ func Run(t *testing.T, e Env) {
 		"flush and forgotten scripts": contractFlush,
 		"client and health":           contractClient,
 		"backoff is shared":           contractBackoff,
+		"tags namespaces patterns":    contractGroups,
+		"versions":                    contractDeleteBefore,
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) { test(t, e) })
 	}
@@ -401,7 +403,7 @@ func contractFence(t *testing.T, e Env) {
 
 func contractWait(t *testing.T, e Env) {
 	ctx := t.Context()
-	p := newPair(t, e, rc.Config[string]{LeaseTTL: 90 * time.Millisecond})
+	p := newPair(t, e, rc.Config[string]{LeaseTTL: 600 * time.Millisecond})
 	loading, goOn := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {

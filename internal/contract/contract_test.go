@@ -13,20 +13,7 @@ import (
 )
 
 func TestContract(t *testing.T) {
-	t.Run("rctest", func(t *testing.T) {
-		srv := rctest.Start()
-		t.Cleanup(srv.Close)
-		contract.Run(t, contract.Env{
-			Open: func(t *testing.T, o rc.Options) *rc.Manager {
-				return opened(t)(srv.Open(t.Context(), o))
-			},
-			Do: func(t *testing.T, _ string, args ...string) {
-				if _, err := srv.Do(args...); err != nil {
-					t.Fatal(err)
-				}
-			},
-		})
-	})
+	t.Run("rctest", func(t *testing.T) { contract.Run(t, fakeEnv(t)) })
 	t.Run("redis", func(t *testing.T) {
 		contract.Run(t, urlEnv(t, "redis://"+localredis.Standalone(t, localredis.Redis).Addr()))
 	})
@@ -42,6 +29,7 @@ func TestContract(t *testing.T) {
 		contract.Run(t, urlEnv(t, "redis://"+c.Addrs()[0]))
 	})
 	t.Run("broadcast", func(t *testing.T) {
+		t.Run("rctest", func(t *testing.T) { contract.Run(t, broadcast(fakeEnv(t))) })
 		for _, flavor := range []localredis.Flavor{localredis.Redis, localredis.Valkey} {
 			t.Run(string(flavor), func(t *testing.T) {
 				contract.Run(t, broadcast(urlEnv(t, "redis://"+localredis.Standalone(t, flavor).Addr())))
@@ -56,6 +44,21 @@ func TestContract(t *testing.T) {
 		s := localredis.NewSentinel(t, localredis.SentinelConfig{Flavor: localredis.Redis, Replicas: 1})
 		contract.Run(t, urlEnv(t, "redis://"+strings.Join(s.Addrs(), ",")+"?master_set="+s.MasterName))
 	})
+}
+
+func fakeEnv(t *testing.T) contract.Env {
+	srv := rctest.Start()
+	t.Cleanup(srv.Close)
+	return contract.Env{
+		Open: func(t *testing.T, o rc.Options) *rc.Manager {
+			return opened(t)(srv.Open(t.Context(), o))
+		},
+		Do: func(t *testing.T, _ string, args ...string) {
+			if _, err := srv.Do(args...); err != nil {
+				t.Fatal(err)
+			}
+		},
+	}
 }
 
 // broadcast is a deployment whose instances tell each other of changes.
