@@ -41,11 +41,16 @@ type own struct {
 	order  []ownKey // the oldest first
 }
 
-// ownWrite is the last write of a key that Redis has confirmed.
-type ownWrite struct {
-	sent, confirmed int64
-	soft            bool
-}
+// moment is when a write was sent, and when Redis confirmed it.
+type moment struct{ sent, confirmed int64 }
+
+// missedBy reports whether a read that was sent at the time asked has found what
+// was stored before the write, though it was confirmed by then.
+func (w moment) missedBy(asked, stored int64) bool { return stored < w.sent && w.confirmed <= asked }
+
+// ownWrite is the last write of a key that Redis has confirmed, and the last that
+// left nothing older: the others only made what there was stale.
+type ownWrite struct{ last, hard moment }
 
 type ownKey struct {
 	key  string
@@ -60,13 +65,17 @@ func (o *own) note(key string, soft bool, sent, confirmed int64) {
 	if o.writes == nil {
 		o.writes = make(map[string]ownWrite)
 	}
-	if w, ok := o.writes[key]; ok {
-		if w.sent > sent {
-			return
-		}
-		soft = soft && w.soft // what was purged is not brought back as stale
+	w, ok := o.writes[key]
+	if !ok {
+		w.hard.sent = notOurs
+	} else if w.last.sent > sent {
+		return
 	}
-	o.writes[key] = ownWrite{sent, confirmed, soft}
+	w.last = moment{sent, confirmed}
+	if !soft {
+		w.hard = w.last
+	}
+	o.writes[key] = w
 	o.order = append(o.order, ownKey{key, sent})
 	drop := 0
 	for ; drop < len(o.order); drop++ {
@@ -74,7 +83,7 @@ func (o *own) note(key string, soft bool, sent, confirmed int64) {
 		if len(o.order)-drop <= ownMax && sent-old.sent < int64(ownFor) {
 			break
 		}
-		if o.writes[old.key].sent == old.sent {
+		if o.writes[old.key].last.sent == old.sent {
 			delete(o.writes, old.key)
 		}
 	}
@@ -93,5 +102,11 @@ func (o *own) after(key string, asked, stored int64) (older, soft bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	w, ok := o.writes[key]
-	return ok && stored < w.sent && w.confirmed <= asked, w.soft
+	switch {
+	case !ok:
+		return false, false
+	case w.hard.missedBy(asked, stored):
+		return true, false
+	}
+	return w.last.missedBy(asked, stored), true
 }

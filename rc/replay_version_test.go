@@ -39,8 +39,9 @@ func TestRaceReplayMeetsNewerVersion(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	before := ma.Stats().Replayed
 	srv.DropConnections()
-	until(t, "the Delete to be sent again", func() bool { return ma.Stats().Replayed > 0 })
+	until(t, "the Delete to be sent again", func() bool { return ma.Stats().Replayed > before })
 	if _, found, err := b.Get(ctx, "k"); found || err != nil {
 		t.Errorf("Get after the Delete = %v, %v, want nothing", found, err)
 	}
