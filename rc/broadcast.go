@@ -2,10 +2,15 @@ package rc
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"strconv"
 	"sync/atomic"
 
+	"github.com/fleetcache/fleetcache/internal/key"
 	"github.com/fleetcache/fleetcache/internal/lease"
 	"github.com/fleetcache/fleetcache/invalidation"
 )
@@ -17,6 +22,10 @@ type broadcast struct {
 	bus    *invalidation.Bus
 	later  chan lease.Change
 	failed atomic.Uint64 // announcements that could not be published
+	// swept are the ids of the patterns heard last, in turn. Used by the
+	// goroutine that hears.
+	swept [16]string
+	turn  int
 }
 
 const (
@@ -84,6 +93,8 @@ func (b *broadcast) hear(e invalidation.Event) {
 		}
 		t.Announced(e.Name, own)
 		t.Announced(lease.Key(e.Name), 0)
+	case invalidation.Pattern:
+		b.hearPattern(e)
 	}
 }
 
@@ -199,4 +210,67 @@ func (b *broadcast) run() {
 		}
 		b.Tell(b.m.ctx, batch) // which counts what fails
 	}
+}
+
+// patternEvent is the payload of the announcement that a pattern was swept.
+type patternEvent struct {
+	ID      string `json:"id"`
+	Prefix  string `json:"prefix"`
+	Version string `json:"version,omitempty"`
+	NS      string `json:"ns"`
+	Long    bool   `json:"long,omitempty"`
+}
+
+// tellPattern announces that what matches a pattern was removed: one round trip.
+// It goes out on every partition, because an entry depends on that of its key.
+func (b *broadcast) tellPattern(ctx context.Context, c *core, p *pattern) error {
+	payload, err := json.Marshal(patternEvent{rand.Text(), c.cfg.prefix, c.cfg.keyVersion, c.ns, p.long})
+	if err != nil {
+		return err
+	}
+	events := make([]invalidation.Event, b.bus.Partitions())
+	for n, left := 0, len(events); left > 0; n++ { // the namespace makes the partition
+		e := invalidation.Event{Kind: invalidation.Pattern, Namespace: strconv.Itoa(n), Name: p.glob, Payload: payload}
+		if i := b.bus.Partition(e.Namespace, e.Name); events[i].Kind == 0 {
+			events[i] = e
+			left--
+		}
+	}
+	if _, err := b.bus.Publish(ctx, events...); err != nil {
+		b.failed.Add(1)
+		return fmt.Errorf("others were not told: %w", err)
+	}
+	return nil
+}
+
+// hearPattern takes what matches a swept pattern out of memory. Its announcement
+// comes once by partition, after the sweep: the first does the work of all. One
+// that cannot be read may be about anything.
+func (b *broadcast) hearPattern(e invalidation.Event) {
+	var pe patternEvent
+	if e.Origin == b.bus.Origin() {
+		return // it has been done by who swept
+	}
+	if err := json.Unmarshal(e.Payload, &pe); err != nil {
+		b.m.table.Gap(-1)
+		return
+	}
+	for _, id := range b.swept {
+		if id == pe.ID {
+			return
+		}
+	}
+	space, err := key.NewSpace(pe.Prefix, pe.Version, pe.NS)
+	if err != nil {
+		b.m.table.Gap(-1)
+		return
+	}
+	p, err := newPattern(space, e.Name, pe.Long)
+	if err != nil {
+		b.m.table.Gap(-1)
+		return
+	}
+	b.m.table.KillMatching(p.touches)
+	b.swept[b.turn%len(b.swept)] = pe.ID
+	b.turn++
 }

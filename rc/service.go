@@ -3,6 +3,8 @@ package rc
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -203,7 +205,7 @@ func (s *CacheService[T]) Refresh(ctx context.Context, id string, load func(cont
 // can. A value that cannot be encoded, or is too large, is an error too; then
 // the old value is deleted.
 func (s *CacheService[T]) Set(ctx context.Context, id string, v T, opts ...Opt) error {
-	return s.core.set(ctx, id, v, opts)
+	return s.core.replicated(ctx, opts, func() error { return s.core.set(ctx, id, v, opts) }, id)
 }
 
 // Delete removes the value of an identifier everywhere, and lets no load in
@@ -211,7 +213,7 @@ func (s *CacheService[T]) Set(ctx context.Context, id string, v T, opts ...Opt) 
 // one. It keeps the promises of [CacheService.Set], costs the same, and fails
 // the same way. Deleting what is not there is no error.
 func (s *CacheService[T]) Delete(ctx context.Context, id string, opts ...Opt) error {
-	return s.core.remove(ctx, id, false, opts)
+	return s.core.replicated(ctx, opts, func() error { return s.core.remove(ctx, id, false, opts) }, id)
 }
 
 // DeleteBefore removes a value older than a version, and keeps loads from
@@ -222,14 +224,14 @@ func (s *CacheService[T]) Delete(ctx context.Context, id string, opts ...Opt) er
 // [SetVersion]: values without a version are stored all the same. A version of
 // 0 is an error. Otherwise it is like Delete.
 func (s *CacheService[T]) DeleteBefore(ctx context.Context, id string, version uint64, opts ...Opt) error {
-	return s.core.deleteBefore(ctx, id, version, opts)
+	return s.core.replicated(ctx, opts, func() error { return s.core.deleteBefore(ctx, id, version, opts) }, id)
 }
 
 // Expire makes the value of an identifier stale now, everywhere: the next
 // GetOrSet loads. Unlike after Delete the old value may still be served if
 // that load fails, as Config.StaleFor allows. Otherwise it is like Delete.
 func (s *CacheService[T]) Expire(ctx context.Context, id string, opts ...Opt) error {
-	return s.core.remove(ctx, id, true, opts)
+	return s.core.replicated(ctx, opts, func() error { return s.core.remove(ctx, id, true, opts) }, id)
 }
 
 // GetOrSetMany is [CacheService.GetOrSet] for many identifiers. load is called
@@ -273,13 +275,14 @@ func boxed[T any](m map[string]T) map[string]any {
 // SetMany is [CacheService.Set] for many values, one round trip per node. The
 // error is a [*ManyError] with those that failed.
 func (s *CacheService[T]) SetMany(ctx context.Context, values map[string]T, opts ...Opt) error {
-	return s.core.setMany(ctx, boxed(values), opts)
+	ids := slices.Collect(maps.Keys(values))
+	return s.core.replicated(ctx, opts, func() error { return s.core.setMany(ctx, boxed(values), opts) }, ids...)
 }
 
 // DeleteMany is [CacheService.Delete] for many identifiers, one round trip per
 // node. The error is a [*ManyError] with those that failed.
 func (s *CacheService[T]) DeleteMany(ctx context.Context, ids []string, opts ...Opt) error {
-	return s.core.deleteMany(ctx, ids, opts)
+	return s.core.replicated(ctx, opts, func() error { return s.core.deleteMany(ctx, ids, opts) }, ids...)
 }
 
 // Stats returns the counts of this service; those of the Manager are zero.

@@ -137,11 +137,17 @@ func (c *core) markNamespace(ctx context.Context, soft bool) error {
 
 // mark sends invalidations and accounts for them.
 func (m *Manager) mark(ctx context.Context, marks []marking, soft bool) error {
-	errs := m.sendMarks(ctx, marks, soft)
-	for i := range marks {
-		errs[i] = m.marked(ctx, &marks[i], soft, errs[i])
+	keys := make([]string, len(marks))
+	for i, mk := range marks {
+		keys[i] = mk.Key
 	}
-	return errors.Join(errs...)
+	return m.replicated(ctx, keys, func() error {
+		errs := m.sendMarks(ctx, marks, soft)
+		for i := range marks {
+			errs[i] = m.marked(ctx, &marks[i], soft, errs[i])
+		}
+		return errors.Join(errs...)
+	})
 }
 
 // sendMarks sends those invalidations whose nodes are not known to be down.

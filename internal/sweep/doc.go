@@ -14,6 +14,10 @@
 // then at the node it goes to: keys move in that direction only. It need not be
 // closed, so a migration that was given up halfway does not matter.
 //
+// Keys can be made while a sweep is under way, by somebody whose right to do so
+// is older than the sweep and is a key itself. Options.First is for those keys:
+// in each slot they are swept before the others.
+//
 // # What is seen between two looks
 //
 // Nodes are looked at about ten times a second while they are swept. A slot

@@ -98,14 +98,33 @@ func (s *sweeper) sweepNodes(ctx context.Context, jobs map[*member]*slotSet, fai
 	return g.Wait()
 }
 
-// sweepNode deletes what it finds in some slots of one node. Keys are deleted
-// while the next ones are looked for.
+// wanted is one kind of keys to delete.
+type wanted struct {
+	match   string
+	keep    func(key string) bool // nil: all that match
+	counted bool
+}
+
+// sweepNode deletes what it finds in some slots of one node: first the keys of
+// Options.First, then the others. If a slot moves in between, both are looked
+// for again.
 func (s *sweeper) sweepNode(ctx context.Context, m *member, slots *slotSet) error {
+	if s.opt.First != "" {
+		if err := s.sweepKind(ctx, m, slots, wanted{s.opt.First, s.opt.FirstKeep, false}); err != nil {
+			return err
+		}
+	}
+	return s.sweepKind(ctx, m, slots, wanted{s.opt.Match, s.opt.Keep, true})
+}
+
+// sweepKind deletes the keys of one kind in some slots of one node. Keys are
+// deleted while the next ones are looked for.
+func (s *sweeper) sweepKind(ctx context.Context, m *member, slots *slotSet, w wanted) error {
 	batches := make(chan []string)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		for keys := range batches {
-			if err := s.unlink(ctx, keys); err != nil {
+			if err := s.unlink(ctx, keys, w.counted); err != nil {
 				return err
 			}
 		}
@@ -113,7 +132,7 @@ func (s *sweeper) sweepNode(ctx context.Context, m *member, slots *slotSet) erro
 	})
 	g.Go(func() error {
 		defer close(batches)
-		b := &batcher{s: s, ctx: ctx, out: batches}
+		b := &batcher{s: s, wanted: w, ctx: ctx, out: batches}
 		if err := s.find(ctx, m, slots, b); err != nil {
 			return err
 		}
@@ -138,11 +157,11 @@ func (s *sweeper) find(ctx context.Context, m *member, slots *slotSet, b *batche
 func (s *sweeper) scan(ctx context.Context, m *member, slots *slotSet, b *batcher) error {
 	whole := m.slots.within(slots)
 	for cursor, first := uint64(0), true; first || cursor != 0; first = false {
-		entry, err := s.scanOnce(ctx, m.client, cursor)
+		entry, err := s.scanOnce(ctx, m.client, cursor, b.match)
 		if err != nil {
 			return fmt.Errorf("SCAN: %w", err)
 		}
-		s.counted(0, int64(len(entry.Elements)))
+		b.found(len(entry.Elements))
 		for _, k := range entry.Elements {
 			if whole || slots.has(near.Slot(k)) {
 				if err := b.add(k); err != nil {
@@ -155,9 +174,9 @@ func (s *sweeper) scan(ctx context.Context, m *member, slots *slotSet, b *batche
 	return nil
 }
 
-func (s *sweeper) scanOnce(ctx context.Context, c rueidis.Client, cursor uint64) (entry rueidis.ScanEntry, err error) {
+func (s *sweeper) scanOnce(ctx context.Context, c rueidis.Client, cursor uint64, match string) (entry rueidis.ScanEntry, err error) {
 	err = s.retry(ctx, func(ctx context.Context) error {
-		cmd := c.B().Scan().Cursor(cursor).Match(s.opt.Match).Count(int64(s.opt.Count)).Build().Pin()
+		cmd := c.B().Scan().Cursor(cursor).Match(match).Count(int64(s.opt.Count)).Build().Pin()
 		entry, err = c.Do(ctx, cmd).AsScanEntry()
 		return err
 	})
@@ -263,8 +282,8 @@ func (s *sweeper) listKeys(ctx context.Context, c rueidis.Client, asks []slotAsk
 			continue
 		}
 		for _, k := range keys {
-			if key.MatchGlob(s.opt.Match, k) {
-				s.counted(0, 1)
+			if key.MatchGlob(b.match, k) {
+				b.found(1)
 				if err := b.add(k); err != nil {
 					return err
 				}

@@ -35,6 +35,15 @@ type Options struct {
 	// must not block for long.
 	Keep func(key string) bool
 
+	// First, if not empty, is a glob pattern of keys that are deleted, too, and not
+	// counted: in each slot all of them before any key that matches Match is
+	// looked for. So what can make keys only while a key of First is there has
+	// made them by then, and none is missed. It takes a second scan.
+	First string
+
+	// FirstKeep is Keep for the keys that match First.
+	FirstKeep func(key string) bool
+
 	// Count is the COUNT of SCAN: how much a server looks at in one go, during
 	// which it does nothing else. More is faster and makes others wait longer.
 	//

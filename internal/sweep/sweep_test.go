@@ -199,6 +199,49 @@ func TestKeep(t *testing.T) {
 	})
 }
 
+// TestFirst: on each node the keys of First are gone before a key that matches
+// is looked for, by SCAN and slot by slot, and they are not counted.
+func TestFirst(t *testing.T) {
+	onClusters(t, func(t *testing.T, c *localredis.Cluster, client rueidis.Client) {
+		const n = 3000
+		for _, parts := range []int{slotCount, listSlots / 2} {
+			fill(t, client, "a:", n)
+			fill(t, client, "a:l:", n)
+			fill(t, client, "b:l:", 100)
+			var once [3]sync.Once
+			firsts := func(k string) bool { return !strings.HasSuffix(k, "7") }
+			s := newSweeper(client, mustDefaults(t, Options{
+				First: "a:l:*", FirstKeep: firsts, Match: "a:*", Count: 100, Batch: 20,
+				Keep: func(k string) bool {
+					node := int(slotOf(k)) * 3 / slotCount
+					once[node].Do(func() {
+						for _, left := range keysOf(t, "a:l:*", c.Nodes()[node]) {
+							if parts == slotCount && firsts(left) {
+								t.Errorf("%q is left when the others are looked for", left)
+								return
+							}
+						}
+					})
+					return !strings.HasPrefix(k, "a:l:")
+				},
+			}))
+			v, err := s.look(within(t))
+			must(t, "look", err)
+			for _, slots := range byParts(allSlots(), parts) {
+				if failed, err := s.sweepSlots(within(t), v, slots); err != nil || len(failed) > 0 {
+					t.Fatalf("sweepSlots = %v, %v", failed, err)
+				}
+			}
+			if r := s.result(); r.Deleted != n || r.Scanned < n {
+				t.Errorf("Result = %+v, want %d deleted", r, n)
+			}
+			wantLeft(t, "a:l:*", n/10, c.Nodes()[:3]...)
+			wantLeft(t, "a:*", n/10, c.Nodes()[:3]...)
+			wantLeft(t, "b:l:*", 100, c.Nodes()[:3]...)
+		}
+	})
+}
+
 func TestCancel(t *testing.T) {
 	onClusters(t, func(t *testing.T, c *localredis.Cluster, client rueidis.Client) {
 		fill(t, client, "a:", 20_000)

@@ -12,16 +12,24 @@ import (
 
 // batcher gathers keys to delete into batches.
 type batcher struct {
-	s    *sweeper
+	s *sweeper
+	wanted
 	ctx  context.Context // of the job that owns the batcher
 	out  chan<- []string
 	keys []string
 }
 
+// found counts keys that match, if they are of a kind that is counted.
+func (b *batcher) found(n int) {
+	if b.counted {
+		b.s.counted(0, int64(n))
+	}
+}
+
 // add takes a key that matches. It blocks while the batches before are being
 // deleted.
 func (b *batcher) add(k string) error {
-	if b.s.opt.Keep != nil && !b.s.opt.Keep(k) {
+	if b.keep != nil && !b.keep(k) {
 		return nil
 	}
 	if b.keys == nil {
@@ -52,7 +60,7 @@ func (b *batcher) flush() error {
 // Neighbours of one slot share a command, as servers list them that keep their
 // keys by slot. It is refused if the slot is open and its keys are not all on
 // the same side: then each key gets a command of its own.
-func (s *sweeper) unlink(ctx context.Context, keys []string) error {
+func (s *sweeper) unlink(ctx context.Context, keys []string, counted bool) error {
 	groups := s.bySlot(keys)
 	err := s.retry(ctx, func(ctx context.Context) error {
 		cmds := make(rueidis.Commands, len(groups))
@@ -73,7 +81,9 @@ func (s *sweeper) unlink(ctx context.Context, keys []string) error {
 			}
 			deleted += n
 		}
-		s.counted(deleted, 0)
+		if counted {
+			s.counted(deleted, 0)
+		}
 		groups = failed
 		return cause
 	})
