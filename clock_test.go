@@ -18,6 +18,7 @@ func TestRaceClockSkew(t *testing.T) {
 	t.Parallel()
 	allowed := map[string]string{
 		"internal/near/clock.go:NewClock": "the start of the monotonic clock; time.Since of it is monotonic",
+		"rc/replicas.go:waitReplicas":     "what is left until the deadline of a context, set by the same process",
 		"internal/near/raw.go:finish":     "rueidis wants a wall time for CachePTTL of DoCache; it is converted back at once",
 	}
 	seen := map[string]bool{}

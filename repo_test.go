@@ -1,6 +1,9 @@
 package fleetcache_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -11,6 +14,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/fleetcache/fleetcache/rc"
+	"github.com/fleetcache/fleetcache/rctest"
 )
 
 // documents are the files of prose whose statements are checked here.
@@ -52,18 +58,83 @@ func goFiles(t *testing.T, f func(path string)) {
 	}
 }
 
+var (
+	programPattern = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")
+	regionPattern  = regexp.MustCompile(`(?ms)^// readme: begin\n(.*?)^// readme: end$`)
+)
+
+// Every program of a document is one that is compiled and run: the text between
+// two marks in a test.
 func TestReadmeProgramIsCompiled(t *testing.T) {
 	t.Parallel()
-	_, rest, ok1 := strings.Cut(read(t, "rc/example_readme_test.go"), "// readme: begin\n")
-	want, _, ok2 := strings.Cut(rest, "// readme: end\n")
-	_, rest, ok3 := strings.Cut(read(t, "README.md"), "```go\n")
-	got, _, ok4 := strings.Cut(rest, "```")
-	if !ok1 || !ok2 || !ok3 || !ok4 {
-		t.Fatal("README.md or rc/example_readme_test.go has no program")
+	var compiled []string
+	goFiles(t, func(path string) {
+		if strings.HasSuffix(path, "_test.go") {
+			for _, m := range regionPattern.FindAllStringSubmatch(read(t, path), -1) {
+				compiled = append(compiled, strings.TrimSpace(m[1]))
+			}
+		}
+	})
+	shown := map[string]bool{}
+	for _, doc := range documents(t) {
+		for _, m := range programPattern.FindAllStringSubmatch(read(t, doc), -1) {
+			text := strings.TrimSpace(m[1])
+			shown[text] = true
+			if !slices.Contains(compiled, text) {
+				t.Errorf("a program of %s is not between marks in any test:\n%s", doc, text)
+			}
+		}
 	}
-	if got, want = strings.TrimSpace(got), strings.TrimSpace(want); got != want {
-		t.Errorf("the program of README.md is not the one of rc/example_readme_test.go:\n%s\nwant\n%s", got, want)
+	for _, text := range compiled {
+		if !shown[text] {
+			t.Errorf("no document has the program:\n%s", text)
+		}
 	}
+	if len(compiled) < 2 {
+		t.Errorf("found %d programs only", len(compiled))
+	}
+}
+
+// readme: begin
+
+type Product struct{ Name, Brand string }
+
+type PriceChanged struct{ Product string }
+
+func shop(ctx context.Context, m *rc.Manager) error {
+	products, err := rc.New(m, "products", rc.Config[Product]{
+		Tags: func(id string, p Product) []string { return []string{"brand:" + p.Brand} },
+	})
+	if err != nil {
+		return err
+	}
+	_, err = rc.On(m, func(e PriceChanged) []rc.Target {
+		return []rc.Target{products.Target(e.Product), rc.TagTarget("offers:" + e.Product)}
+	})
+	return errors.Join(err,
+		products.Delete(ctx, "7"),                   // one value
+		m.InvalidateTag(ctx, "brand:acme"),          // what has the tag, in every service
+		products.Clear(ctx),                         // all of a namespace
+		rc.Emit(ctx, m, PriceChanged{Product: "7"})) // whatever the event means
+}
+
+// readme: end
+
+func Example_shop() {
+	srv := rctest.Start()
+	defer srv.Close()
+	m, err := srv.Open(context.Background(), rc.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer m.Close()
+	if err := shop(context.Background(), m); err != nil {
+		fmt.Println(err)
+	}
+	st := m.Stats()
+	fmt.Println(st.Invalidations, "keys,", st.Marks, "tags and namespaces")
+	// Output: 2 keys, 3 tags and namespaces
 }
 
 // Each package has one package comment: with two, godoc joins them in the

@@ -145,6 +145,12 @@ func (cl *claim) lose(ctx context.Context) {
 // settle ends a claim with what the loader came back with: a fill, or a
 // release.
 func (c *core) settle(ctx context.Context, fc *flight.Call, j job, cl *claim, l loaded) (any, error) {
+	defer func() {
+		if p := recover(); p != nil { // of a function of Config: nobody is to wait for the claim
+			c.release(ctx, cl, "")
+			panic(p)
+		}
+	}()
 	p := parcel{k: j.k, value: l.value, ttl: c.cfg.ttl, load: l.took}
 	switch {
 	case errors.Is(l.err, ErrNotFound):
@@ -239,6 +245,7 @@ func (c *core) fill(ctx context.Context, fc *flight.Call, j job, cl *claim, p pa
 	switch {
 	case err != nil:
 		c.refused(ctx, j, FillFailed, err)
+		c.m.wg.Go(func() { c.release(ctx, cl, "") }) // others need not wait for its end
 	case out == lease.Refused:
 		cl.lose(ctx)
 		c.refused(ctx, j, FillVoided, nil)

@@ -147,6 +147,8 @@ func (c *core) share(ctx context.Context, j job) (answer, error) {
 	switch {
 	case shared && errors.As(err, &skipped) && ctx.Err() == nil:
 		return c.share(ctx, j) // it was a refresh that had no need to go on
+	case shared && errors.As(err, &skipped):
+		return answer{}, ctx.Err()
 	case shared:
 		c.n.shared.Add(1)
 	}

@@ -317,8 +317,8 @@ func (m *Manager) onUp(n *topology.Node) {
 
 // onMoved sends the invalidations of the last moments again that a failover may
 // have lost.
-func (m *Manager) onMoved(moved func(slot uint16) bool) {
-	m.recent.again(func(key string) bool { return moved(near.Slot(key)) })
+func (m *Manager) onMoved(moved func(slot uint16) bool, silence time.Duration) {
+	m.recent.again(silence, func(key string) bool { return moved(near.Slot(key)) })
 }
 
 // onLost does the same for a node whose connection ended: it may have been
@@ -327,7 +327,7 @@ func (m *Manager) onLost(w *topology.Watcher, node string) {
 	if w == nil || m.closed.Load() {
 		return
 	}
-	m.recent.again(func(key string) bool { return addr(w.For(key)) == node })
+	m.recent.again(w.Silence(), func(key string) bool { return addr(w.For(key)) == node })
 }
 
 func (m *Manager) onDown(n *topology.Node) {
@@ -430,6 +430,9 @@ func (m *Manager) Stats() Stats {
 	s.L1Entries = max(0, s.L1Entries-s.Tokens)
 	s.Marks, s.MarkErrors = m.marks.Load(), m.markErrors.Load()
 	s.Unfenced = m.dialer.Unfenced.Load()
+	if m.broadcast != nil {
+		s.AnnounceErrors = m.broadcast.failed.Load()
+	}
 	return s
 }
 
@@ -570,6 +573,14 @@ func (m *Manager) opError(ctx context.Context, err error) error {
 		return fmt.Errorf("no answer within %v", m.opts.OpTimeout)
 	}
 	return err
+}
+
+// foreign reports whether an entry came from another node than the one that is
+// known to own its slot: nobody would end it if that node gave the slot away
+// before we look.
+func (m *Manager) foreign(e *near.Entry) bool {
+	n, from := m.topo.For(e.Key()), e.Feed().Node()
+	return from != "" && n != nil && n.Addr != from
 }
 
 // now returns the time all deadlines of the near cache are in.

@@ -184,6 +184,12 @@ func (b *batch) release(ctx context.Context, own []*item, text string) {
 func (b *batch) store(ctx context.Context, own []*item, m map[string]any, l loaded) {
 	c := b.c
 	ctx = context.WithoutCancel(l.ctx)
+	defer func() {
+		if p := recover(); p != nil { // as in core.settle
+			b.release(ctx, own, "")
+			panic(p)
+		}
+	}()
 	ttl, version, skip, added := l.info.get()
 	var (
 		filled []*item

@@ -199,6 +199,7 @@ func TestPatternNodeDown(t *testing.T) {
 	if rest, err := s.InvalidatePattern(t.Context(), "a:*"); err != nil || healthy+rest != ids {
 		t.Errorf("InvalidatePattern again = %d, %v after %d, want the rest of %d", rest, err, healthy, ids)
 	}
+	until(t, "the node to be known to answer again", m.Available)
 	for i := range ids {
 		missing(t, s, fmt.Sprint("a:", i), "after the second call")
 	}

@@ -302,7 +302,7 @@ func (c *core) keep(k keyed, e *near.Entry, d *cand, void func() bool) {
 	if e == nil {
 		return
 	}
-	if c.index == nil || d == nil || d.hard == 0 || d.flagged || d.deps == nil && !e.Detached() || void() {
+	if c.m.foreign(e) || c.index == nil || d == nil || d.hard == 0 || d.flagged || d.deps == nil && !e.Detached() || void() {
 		c.m.table.Release(e)
 		return
 	}

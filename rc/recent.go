@@ -41,16 +41,20 @@ func (r *recent) note(key string, inv change) {
 	r.from = (r.from + 1) % len(r.ring)
 }
 
-// again queues those of the last moments whose keys match.
-func (r *recent) again(match func(key string) bool) {
+// again queues those whose keys match, of the last moments before the silence that
+// ended in the loss: a successor may not have got what came right before it.
+func (r *recent) again(silence time.Duration, match func(key string) bool) {
 	if r.window <= 0 {
 		return
 	}
-	since := r.m.now() - int64(r.window)
+	since := r.m.now() - int64(r.window+silence)
 	r.mu.Lock()
 	todo := map[string]change{}
 	for i := range r.ring { // the oldest first: the last of a key counts
 		if d := r.ring[(r.from+i)%len(r.ring)]; d.at >= since {
+			if old, ok := todo[d.key]; ok {
+				d.inv = d.inv.after(old)
+			}
 			todo[d.key] = d.inv
 		}
 	}

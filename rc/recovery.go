@@ -37,9 +37,11 @@ type change struct {
 	wrote string
 	// tombstone is what DeleteBefore leaves.
 	tombstone *lease.Write
-	soft      bool
-	until     int64 // then no value can be left that it would have to remove
-	seq       uint64
+	// again reports that it has arrived once, and is sent in case it was lost.
+	again bool
+	soft  bool
+	until int64 // then no value can be left that it would have to remove
+	seq   uint64
 }
 
 var invalidationSeq atomic.Uint64
@@ -68,6 +70,7 @@ func (r *recovery) resend(key string, inv change) {
 	if _, later := r.pending[key]; later {
 		return
 	}
+	inv.again = true
 	if r.putLocked(key, inv) {
 		r.resent.Add(1)
 	} else {
@@ -78,11 +81,11 @@ func (r *recovery) resend(key string, inv change) {
 func (r *recovery) putLocked(key string, inv change) bool {
 	inv.seq = invalidationSeq.Add(1)
 	old, ok := r.pending[key]
-	if !ok && len(r.pending) >= r.limit {
+	if !ok && len(r.pending) >= r.limit && !r.makeRoomLocked(inv) {
 		return false
 	}
 	if ok {
-		inv.soft = inv.soft && old.soft
+		inv = inv.after(old)
 		inv.until = max(inv.until, old.until)
 	}
 	r.pending[key] = inv
@@ -90,10 +93,26 @@ func (r *recovery) putLocked(key string, inv change) bool {
 	return true
 }
 
+// makeRoomLocked drops an invalidation that has arrived once for one that has not.
+func (r *recovery) makeRoomLocked(inv change) bool {
+	if inv.again {
+		return false
+	}
+	for k, old := range r.pending {
+		if old.again {
+			delete(r.pending, k)
+			r.dropped.Add(1)
+			return true
+		}
+	}
+	return false
+}
+
 // covered forgets the invalidation of a key, because a later write has
-// reached Redis. A soft one does not make up for a purge.
+// reached Redis. A soft one does not make up for a purge, and none for a
+// tombstone, which says what may not come after it.
 func (r *recovery) covered(key string, soft bool) {
-	r.remove(key, func(inv change) bool { return inv.soft || !soft })
+	r.remove(key, func(inv change) bool { return inv.tombstone == nil && (inv.soft || !soft) })
 }
 
 func (r *recovery) remove(key string, if_ func(change) bool) {
@@ -148,6 +167,16 @@ func (r *recovery) deliver(ctx context.Context, key string, inv change) error {
 		o.Invalidation(ctx, e)
 	}
 	return nil
+}
+
+// after returns what has to be sent for two invalidations of a key, the older of
+// which may not have arrived either: a purge is not weakened by what comes after
+// it.
+func (inv change) after(old change) change {
+	if inv.soft && !old.soft {
+		inv.soft, inv.tombstone = false, old.tombstone
+	}
+	return inv
 }
 
 // plain reports that the invalidation leaves nothing of its key.

@@ -137,7 +137,10 @@ func TestWaitReplicas(t *testing.T) {
 	short, cancel := context.WithTimeout(b.deadline, 100*time.Millisecond)
 	defer cancel()
 	mark := b.m.markReplicas(b.deadline, b.key)
-	wantReplicas(t, b.m.waitReplicas(short, mark, 1, time.Hour), 1, 0, "")
+	// The replies and the end of the context come at the same time.
+	if err := b.m.waitReplicas(short, mark, 1, time.Hour); !errors.Is(err, context.DeadlineExceeded) {
+		wantReplicas(t, err, 1, 0, "")
+	}
 	ended, cancel := context.WithCancel(b.deadline)
 	cancel()
 	if err := b.m.waitReplicas(ended, mark, 1, time.Hour); !errors.Is(err, context.Canceled) {

@@ -50,8 +50,9 @@ type Stats struct {
 	// Refreshes counts background loads, RefreshErrors those that failed,
 	// RefreshesDropped those left out because of Options.MaxRefreshes.
 	Refreshes, RefreshErrors, RefreshesDropped uint64
-	// Invalidations counts keys written by Set, Delete and Expire;
-	// InvalidationErrors those that Redis could not be told of.
+	// Invalidations counts keys written by Set, Delete, DeleteBefore and Expire,
+	// and values that InvalidatePattern removed; InvalidationErrors those that
+	// Redis could not be told of, and patterns that were not finished.
 	Invalidations, InvalidationErrors uint64
 
 	// The rest is of the Manager alone.
@@ -60,6 +61,10 @@ type Stats struct {
 	// those that Redis could not be told of.
 	Marks, MarkErrors uint64
 
+	// AnnounceErrors counts, in coherence mode Broadcast, changes that could not
+	// be announced: those of a write made it fail, those of a fill or a claim
+	// given back cost others that wait for them some time.
+	AnnounceErrors uint64
 	// Queued counts invalidations kept for later, Resent those that were
 	// delivered and are sent again because a failover or the loss of a
 	// connection may have lost them (Options.ReplayWindow), Replayed those delivered

@@ -215,6 +215,7 @@ func (m *Manager) unmark(mk *marking) {
 			c.reads.forgetAll()
 		}
 	}
+	m.table.KillDetached() // loaded without Redis, they name no tokens
 	m.tokens.forget(mk.Key)
 	m.table.Evict(mk.Key)
 	if mk.Guard != "" {

@@ -3,6 +3,7 @@ package rc
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -21,7 +22,7 @@ type token struct {
 	tokens *tokens
 	key    string
 	value  lease.Token // 0 if there is none
-	at     int64       // when the read that found it was sent
+	known  int64       // when the read that found it was answered
 	until  int64       // when it ends
 	// entry vouches for it; nil if it could not be tracked. alone has just
 	// that, for values that depend on nothing else.
@@ -45,6 +46,9 @@ type tokens struct {
 
 type tokenRead struct {
 	done chan struct{} // closed when t is set
+	// void reports that this process invalidated the tag after the read began:
+	// its result goes to those who wait, and is not kept.
+	void atomic.Bool
 	t    *token
 	// again reports that the one who asked gave up: the others ask for
 	// themselves.
@@ -55,7 +59,7 @@ func newTokens(m *Manager) (*tokens, error) {
 	held, err := otter.New(&otter.Options[string, *token]{
 		MaximumSize: heldTokens,
 		OnAtomicDeletion: func(e otter.DeletionEvent[string, *token]) {
-			m.table.Release(e.Value.entry)
+			m.table.Retire(e.Value.entry) // or what depends on it would never hear of it again
 		},
 	})
 	return &tokens{m: m, held: held, reading: map[string]*tokenRead{}}, err
@@ -96,8 +100,12 @@ func (ts *tokens) forget(keys ...string) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	for _, k := range keys {
-		delete(ts.reading, k)
-		delete(ts.reading, making+k)
+		for _, rk := range []string{k, making + k} {
+			if rd := ts.reading[rk]; rd != nil {
+				rd.void.Store(true)
+				delete(ts.reading, rk)
+			}
+		}
 	}
 }
 
@@ -197,7 +205,7 @@ func (ts *tokens) exchange(ctx context.Context, keys []string, mine []asked, lif
 		values = m.redis.ReadMany(octx, ask, true)
 	}
 	for n, v := range values {
-		ts.keep(send[n].rd.t, v.Value)
+		ts.keep(send[n].rd, v.Value)
 		send[n].rd.t.err = m.done(ctx, m.topo.For(ask[n]), v.Err)
 	}
 	ts.mu.Lock()
@@ -213,13 +221,16 @@ func (ts *tokens) exchange(ctx context.Context, keys []string, mine []asked, lif
 	}
 }
 
-// keep fills in a token from what was read, and puts it in memory.
-func (ts *tokens) keep(t *token, v lease.Value) {
-	t.value, t.at = lease.ParseToken(v.Raw), v.At
+// keep fills in a token from what was read, and puts it in memory. Whether it is
+// void is asked while its entry is in the table and not yet alive: an
+// invalidation that ends later kills the entry.
+func (ts *tokens) keep(rd *tokenRead, v lease.Value) {
+	t := rd.t
+	t.value, t.known = lease.ParseToken(v.Raw), ts.m.now()
 	if v.Entry == nil {
 		return
 	}
-	if t.value == 0 {
+	if t.value == 0 || rd.void.Load() || ts.m.foreign(v.Entry) {
 		ts.m.table.Release(v.Entry)
 		return
 	}

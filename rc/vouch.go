@@ -97,10 +97,8 @@ func (cp *captured) coherent(ts *tokens, now int64) bool {
 }
 
 // stamp returns what a loaded value with these tags is stored with. Tags that
-// were not known before the load are proven not to have changed since: by
-// having been in memory all the time, or by their guard. The proof is looked at
-// after the token was read, over the same connection: news of the guard would
-// have come before.
+// were not known before the load are proven not to have changed since: their
+// token was in memory by then, or their guard is what it was.
 func (c *core) stamp(ctx context.Context, cp *captured, tags []string) (s stamp, err error) {
 	s.ns, s.deps = cp.ns.value, cp.ns.alone
 	if len(tags) == 0 {
@@ -120,7 +118,7 @@ func (c *core) stamp(ctx context.Context, cp *captured, tags []string) (s stamp,
 			if t.err != nil {
 				return s, t.err
 			}
-			if t.at > cp.at {
+			if t.known > cp.at {
 				prove = append(prove, late[i])
 			}
 		}
@@ -133,9 +131,9 @@ func (c *core) stamp(ctx context.Context, cp *captured, tags []string) (s stamp,
 }
 
 // prove returns an error unless the guards of the tags have not changed since the
-// load began. Where servers push, memory knows: news of the guard would have
-// come before the token that was just read. Announcements may come later than
-// what they announce, so there the guards are read again: one round trip.
+// load began. They are read again, one round trip: that memory has not heard of
+// a change proves nothing if the slot is elsewhere by now, or if changes are
+// announced by those who make them.
 func (c *core) prove(ctx context.Context, cp *captured, tags []string) error {
 	if len(tags) == 0 {
 		return nil
@@ -153,9 +151,6 @@ func (c *core) prove(ctx context.Context, cp *captured, tags []string) error {
 		if !slices.Contains(keys, g.key) {
 			keys, guards = append(keys, g.key), append(guards, g)
 		}
-	}
-	if c.m.broadcast == nil {
-		return nil
 	}
 	octx, cancel := c.m.opMany(ctx, len(keys))
 	defer cancel()

@@ -24,6 +24,9 @@ type Entry struct {
 	// deps are what else has to be true for the entry to be returned: tokens
 	// of tags and namespaces. Nil for none. Read by every hit.
 	deps atomic.Pointer[[]*Entry]
+	// solo is what all entries that depend on this one alone share, so that a
+	// hit finds it in the processor's cache.
+	solo atomic.Pointer[[]*Entry]
 
 	// Value is the decoded value.
 	Value any
@@ -65,7 +68,21 @@ func (e *Entry) DependOn(deps []*Entry) {
 		e.deps.Store(nil)
 		return
 	}
-	e.deps.Store(&deps)
+	if len(deps) == 1 {
+		e.deps.Store(deps[0].alone())
+		return
+	}
+	many := deps // only this one escapes
+	e.deps.Store(&many)
+}
+
+// alone returns the list that has just this entry.
+func (e *Entry) alone() *[]*Entry {
+	if p := e.solo.Load(); p != nil {
+		return p
+	}
+	e.solo.CompareAndSwap(nil, &[]*Entry{e})
+	return e.solo.Load()
 }
 
 // Lapsed reports whether something the entry depends on was killed: then the

@@ -22,6 +22,17 @@ type Feed struct {
 	// gone is closed when the feed ends.
 	gone  chan struct{}
 	ended atomic.Bool
+	// node is the address that the beats of the feed name; nil before the first.
+	node atomic.Pointer[string]
+}
+
+// Node returns the address of the node the feed is of, "" if that is not known
+// yet, or there is none.
+func (f *Feed) Node() string {
+	if p := f.node.Load(); p != nil {
+		return *p
+	}
+	return ""
 }
 
 func newFeed(now int64) *Feed {

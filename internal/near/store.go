@@ -132,6 +132,9 @@ func (s *Store) beat(payload string) {
 		s.reset(false)
 		return
 	}
+	if f.node.Load() == nil {
+		f.node.Store(&node)
+	}
 	f.hear(sent)
 }
 

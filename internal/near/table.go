@@ -59,8 +59,10 @@ type Table struct {
 	movedAt atomic.Int64
 	shards  [shardCount]shard
 	stores  storeSet
-	bus     *announced // nil unless changes are announced by other processes
-	counts  counters
+	// detached reports that there may be entries that no connection vouches for.
+	detached atomic.Bool
+	bus      *announced // nil unless changes are announced by other processes
+	counts   counters
 }
 
 type shard struct {
@@ -128,14 +130,15 @@ func (t *Table) FreshAt(e *Entry, now int64) bool {
 	return now < e.fresh.Load() && now-e.feed.heard.Load() <= t.max && t.Vouched(e, now)
 }
 
-// Vouched reports whether everything the entry depends on is good.
+// Vouched reports whether everything the entry depends on is good. The entry's own
+// feed is the caller's concern, also where something else depends on it.
 func (t *Table) Vouched(e *Entry, now int64) bool {
 	deps := e.deps.Load()
 	if deps == nil {
 		return true
 	}
 	for _, d := range *deps {
-		if now >= d.fresh.Load() || now-d.feed.heard.Load() > t.max {
+		if now >= d.fresh.Load() || d.feed != e.feed && now-d.feed.heard.Load() > t.max {
 			return false
 		}
 	}
@@ -259,6 +262,13 @@ func (t *Table) Release(e *Entry) {
 	s.mu.Unlock()
 }
 
+// Retire lets go of an entry that others depend on: pushes for its key do not
+// reach it any longer, so they must look for themselves.
+func (t *Table) Retire(e *Entry) {
+	t.Release(e)
+	e.kill()
+}
+
 // removeLocked takes e out of the shard, if it is still there.
 func (s *shard) removeLocked(e *Entry) {
 	head := s.entries[e.key]
@@ -326,6 +336,7 @@ func (t *Table) Detached(key string, at int64) *Entry {
 	old := s.entries[key]
 	s.entries[key] = e
 	s.mu.Unlock()
+	t.detached.Store(true)
 	for ; old != nil; old = old.next {
 		t.end(old)
 	}
@@ -371,9 +382,13 @@ func (t *Table) KillSlots(moved func(slot uint16) bool) (killed int) {
 	return t.killIf(func(e *Entry) bool { return moved(Slot(e.key)) })
 }
 
-// KillDetached ends all entries that no connection vouches for, because there
-// are connections again. It visits the whole table.
+// KillDetached ends all entries that no connection vouches for: because there are
+// connections again, or because they may be what was invalidated. It visits the
+// whole table, unless there are none.
 func (t *Table) KillDetached() (killed int) {
+	if !t.detached.Swap(false) {
+		return 0
+	}
 	return t.killIf(func(e *Entry) bool { return e.feed.detached })
 }
 

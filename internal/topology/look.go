@@ -306,7 +306,7 @@ func (w *Watcher) install(old, next *snapshot, moved func(uint16) bool) {
 	if changed && len(old.nodes) > 0 {
 		w.Kills.Add(uint64(w.cfg.Table.KillSlots(moved)))
 		if w.cfg.OnMoved != nil {
-			w.cfg.OnMoved(moved)
+			w.cfg.OnMoved(moved, w.silence(old))
 		}
 		if w.cfg.OnUp != nil {
 			w.cfg.OnUp(nil)

@@ -13,6 +13,7 @@ type Node struct {
 	br       breaker
 	own      atomic.Pointer[owned]  // a slot it owns; nil outside a cluster
 	answered atomic.Bool            // a beat has been answered
+	heard    atomic.Int64           // when the last beat that was answered was sent
 	lastErr  atomic.Pointer[string] // why the last beat failed; nil if it did not
 	poke     chan struct{}          // asks the pulse for a beat now
 	stop     chan struct{}          // ends the pulse

@@ -46,6 +46,7 @@ func (w *Watcher) beat(ctx context.Context, n *Node) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
 	defer cancel()
+	sent := w.cfg.Table.Clock().Now()
 	res := client.DoMulti(ctx, w.beatCommands(client.B(), n)...)
 	err := firstError(res)
 	if w.ctx.Err() != nil {
@@ -60,6 +61,7 @@ func (w *Watcher) beat(ctx context.Context, n *Node) error {
 		return err
 	}
 	n.lastErr.Store(nil)
+	n.heard.Store(sent)
 	n.answered.Store(true)
 	if n.br.close() {
 		w.cfg.Logger.Info("fleetcache: node answers again", "node", n.Addr)

@@ -33,8 +33,9 @@ type Config struct {
 	// that failed can be sent again. It must not block.
 	OnUp func(n *Node)
 	// OnMoved, if not nil, is called when slots changed owner, or a primary
-	// outside a cluster was replaced. It must not block.
-	OnMoved func(moved func(slot uint16) bool)
+	// outside a cluster was replaced; silence is for how long one of the former
+	// primaries had not answered. It must not block.
+	OnMoved func(moved func(slot uint16) bool, silence time.Duration)
 	// OnDown, if not nil, is called when the breaker of a node opens. It
 	// must not block.
 	OnDown func(n *Node)
@@ -159,6 +160,20 @@ func (w *Watcher) Beat() {
 
 // Nodes returns the primaries known at the moment.
 func (w *Watcher) Nodes() []*Node { return w.snap.Load().nodes }
+
+// Silence returns for how long the primary that has not answered for the longest
+// time has not.
+func (w *Watcher) Silence() time.Duration { return w.silence(w.snap.Load()) }
+
+func (w *Watcher) silence(s *snapshot) (longest time.Duration) {
+	now := w.cfg.Table.Clock().Now()
+	for _, n := range s.nodes {
+		if n.answered.Load() {
+			longest = max(longest, time.Duration(now-n.heard.Load()))
+		}
+	}
+	return longest
+}
 
 // Health returns what is known of each primary, without asking.
 func (w *Watcher) Health() []Health {

@@ -18,5 +18,25 @@ redis.call('DEL', KEYS[2])
 if ARGV[4] == '1' and newer(KEYS[1], ARGV[2]) then
   return 2
 end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+local envelope, ttl = ARGV[2], tonumber(ARGV[3])
+-- That the value does not exist at its source has no version of its own. It takes
+-- that of what is there, and lives as long, so that nothing older comes back: its
+-- version is at 17 to 24, its hard time to live at 41 to 48.
+if ARGV[4] ~= '1' and string.byte(envelope, 4) % 2 == 1 then
+  local none = string.sub(envelope, 1, 16) .. string.rep('\0', 8) .. string.sub(envelope, 25)
+  if newer(KEYS[1], none) then
+    local left = redis.call('PTTL', KEYS[1])
+    if left > ttl then
+      ttl = left
+    end
+    local hard, n = '', ttl
+    for _ = 1, 8 do
+      hard = string.char(n % 256) .. hard
+      n = math.floor(n / 256)
+    end
+    envelope = string.sub(envelope, 1, 16) .. redis.call('GETRANGE', KEYS[1], 16, 23)
+      .. string.sub(envelope, 25, 40) .. hard .. string.sub(envelope, 49)
+  end
+end
+redis.call('SET', KEYS[1], envelope, 'PX', ttl)
 return 1
