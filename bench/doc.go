@@ -1,3 +1,4 @@
 // Package bench measures fleetcache against its peers, side by side in one
-// run. See cmd/hit for the program that sums it up.
+// run, and what its invalidations cost. cmd/hit and cmd/invalidation are the
+// programs that sum it up.
 package bench

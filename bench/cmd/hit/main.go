@@ -11,23 +11,23 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"testing"
 	"time"
+
+	"github.com/fleetcache/fleetcache/bench/internal/rounds"
 )
 
 func main() {
 	testing.Init()
-	rounds := flag.Int("rounds", 8, "rounds each table has at least")
+	least := flag.Int("rounds", 8, "rounds each table has at least")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, max(1, *rounds))
+	err := run(ctx, max(1, *least))
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "hit:", err)
@@ -35,58 +35,27 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, rounds int) (err error) {
+func run(ctx context.Context, least int) (err error) {
 	fmt.Printf("%s %s/%s, %d cores, %s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH,
 		runtime.GOMAXPROCS(0), time.Now().UTC().Format(time.DateOnly))
 	for _, p := range []string{"rueidis", "rueidis/rueidisaside", "maypok86/otter/v2", "viccon/sturdyc", "go-redis/cache/v9"} {
-		fmt.Printf("%s %s  ", p, version(p))
+		fmt.Printf("%s %s  ", p, rounds.Version(p))
 	}
 	fmt.Println()
-	hit, err := hits(ctx, rounds)
+	hit, err := hits(ctx, least)
 	if err != nil {
 		return err
 	}
-	read, err := reads(ctx, rounds)
+	read, err := reads(ctx, least)
 	if err != nil {
 		return err
 	}
-	miss, err := misses(ctx, rounds)
+	miss, err := misses(ctx, least)
 	if err != nil {
 		return err
 	}
-	ours, otter := hit.row("fleetcache GetOrSet"), hit.row("otter GetIfPresent")
+	ours, otter := hit.Row("fleetcache GetOrSet"), hit.Row("otter GetIfPresent")
 	fmt.Printf("RESULT hit_ns=%.1f otter_expiry_ns=%.1f ratio=%.2f allocs=%d l2_ratio=%.2f miss_ratio_vs_rueidisaside=%.2f\n",
-		ours.median(), otter.median(), ours.median()/otter.median(), ours.allocs, read, miss)
+		ours.Median(), otter.Median(), ours.Median()/otter.Median(), ours.Allocs(), read, miss)
 	return nil
-}
-
-// version returns the version of a peer this program was built with.
-func version(path string) string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "?"
-	}
-	for _, d := range info.Deps {
-		if d.Path == "github.com/"+path || d.Path == "github.com/redis/"+path {
-			return d.Version
-		}
-	}
-	return "?"
-}
-
-// closers collects what has to be ended when a table is done.
-type closers []func() error
-
-func (c *closers) add(f func() error) { *c = append(*c, f) }
-
-// end closes in the opposite order, and adds what fails to an error.
-func (c closers) end(err error) error {
-	for i := len(c) - 1; i >= 0; i-- {
-		err = errors.Join(err, c[i]())
-	}
-	return err
-}
-
-func quiet(f func()) func() error {
-	return func() error { f(); return nil }
 }

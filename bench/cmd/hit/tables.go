@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/fleetcache/fleetcache/bench/internal/rounds"
 	"github.com/fleetcache/fleetcache/bench/internal/subject"
 	"github.com/fleetcache/fleetcache/internal/localredis"
 	"github.com/fleetcache/fleetcache/rc"
@@ -21,27 +22,27 @@ func perCore(n int) func(op func(int) error) subject.Bench {
 }
 
 // server starts Redis for one table.
-func server(ctx context.Context, end *closers, maxMemory string) (*localredis.Server, error) {
+func server(ctx context.Context, end *rounds.Closers, maxMemory string) (*localredis.Server, error) {
 	s, err := subject.StartRedis(ctx, maxMemory)
 	if err != nil {
 		return nil, err
 	}
-	end.add(quiet(s.Stop))
+	end.Add(rounds.Quiet(s.Stop))
 	return s, nil
 }
 
-func fleet(ctx context.Context, end *closers, addr string, l1Size int) (*subject.Fleet, error) {
+func fleet(ctx context.Context, end *rounds.Closers, addr string, l1Size int) (*subject.Fleet, error) {
 	f, err := subject.OpenFleet(ctx, addr, l1Size)
 	if err == nil {
-		end.add(f.Close)
+		end.Add(f.Close)
 	}
 	return f, err
 }
 
 // hits measures values in memory.
-func hits(ctx context.Context, rounds int) (t *table, err error) {
-	var end closers
-	defer func() { err = end.end(err) }()
+func hits(ctx context.Context, least int) (t *rounds.Table, err error) {
+	var end rounds.Closers
+	defer func() { err = end.End(err) }()
 	srv, err := server(ctx, &end, "")
 	if err != nil {
 		return nil, err
@@ -58,57 +59,57 @@ func hits(ctx context.Context, rounds int) (t *table, err error) {
 		return nil, err
 	}
 	o := subject.NewOtter(rc.DefaultL1Size, ids)
-	end.add(quiet(o.Close))
+	end.Add(rounds.Quiet(o.Close))
 	op := subject.NewOtterPointers(rc.DefaultL1Size, ids)
-	end.add(quiet(op.Close))
+	end.Add(rounds.Quiet(op.Close))
 	const base, basePar = "otter GetIfPresent", "otter GetIfPresent, parallel"
-	t = &table{title: "In memory, otter with expiry, 1024 keys", turn: 60 * time.Millisecond, limit: 10 * time.Second}
-	t.add("fleetcache GetOrSet", base, f.Hit(ids))
-	t.add(base, "", o.Hit(ids))
-	t.add("otter GetIfPresent, pointers", base, op.Hit(ids))
-	t.add("fleetcache Get", base, f.HitGet(ids))
-	t.add("fleetcache GetOrSet, parallel", basePar, f.HitParallel(ids))
-	t.add(basePar, "", o.HitParallel(ids))
-	t.add("otter, pointers, parallel", basePar, op.HitParallel(ids))
-	if err := t.run(ctx, rounds); err != nil {
+	t = &rounds.Table{Title: "In memory, otter with expiry, 1024 keys", Turn: 60 * time.Millisecond, Limit: 10 * time.Second}
+	t.Add("fleetcache GetOrSet", base, f.Hit(ids))
+	t.Add(base, "", o.Hit(ids))
+	t.Add("otter GetIfPresent, pointers", base, op.Hit(ids))
+	t.Add("fleetcache Get", base, f.HitGet(ids))
+	t.Add("fleetcache GetOrSet, parallel", basePar, f.HitParallel(ids))
+	t.Add(basePar, "", o.HitParallel(ids))
+	t.Add("otter, pointers, parallel", basePar, op.HitParallel(ids))
+	if err := t.Run(ctx, least); err != nil {
 		return nil, err
 	}
-	return t, peers(ctx, rounds, addr, f, ids)
+	return t, peers(ctx, least, addr, f, ids)
 }
 
 // peers measures values in memory, of libraries that have Redis behind them
 // or a loading API.
-func peers(ctx context.Context, rounds int, addr string, f *subject.Fleet, ids []string) (err error) {
-	var end closers
-	defer func() { err = end.end(err) }()
+func peers(ctx context.Context, least int, addr string, f *subject.Fleet, ids []string) (err error) {
+	var end rounds.Closers
+	defer func() { err = end.End(err) }()
 	a, err := subject.OpenAside(addr)
 	if err != nil {
 		return err
 	}
-	end.add(quiet(a.Close))
+	end.Add(rounds.Quiet(a.Close))
 	g := subject.OpenGoRedis(addr, rc.DefaultL1Size)
-	end.add(g.Close)
+	end.Add(g.Close)
 	for _, fill := range []func(context.Context, []string) error{a.Fill, g.Fill, f.Warm} {
 		if err := fill(ctx, ids); err != nil {
 			return err
 		}
 	}
 	const base = "fleetcache GetOrSet"
-	t := &table{title: "In memory, peers", turn: 40 * time.Millisecond, limit: 4 * time.Second}
-	t.add(base, "", f.Hit(ids))
-	t.add("sturdyc GetOrFetch", base, subject.NewSturdy(rc.DefaultL1Size, ids).Hit(ids, subject.Serial))
-	t.add("go-redis/cache Once, TinyLFU", base, g.Hit(ids, subject.Serial))
-	t.add("rueidisaside Get, typed", base, a.Hit(ids, subject.Serial))
-	t.add("rueidisaside Get, bytes", base, a.HitRaw(ids, subject.Serial))
-	return t.run(ctx, rounds)
+	t := &rounds.Table{Title: "In memory, peers", Turn: 40 * time.Millisecond, Limit: 4 * time.Second}
+	t.Add(base, "", f.Hit(ids))
+	t.Add("sturdyc GetOrFetch", base, subject.NewSturdy(rc.DefaultL1Size, ids).Hit(ids, subject.Serial))
+	t.Add("go-redis/cache Once, TinyLFU", base, g.Hit(ids, subject.Serial))
+	t.Add("rueidisaside Get, typed", base, a.Hit(ids, subject.Serial))
+	t.Add("rueidisaside Get, bytes", base, a.HitRaw(ids, subject.Serial))
+	return t.Run(ctx, least)
 }
 
 // reads measures values in Redis, and returns the ratio that counts: that of
 // fleetcache without L1 to a GET and the same decoding, on the faster one of
 // two clients: with the connections rueidis makes by default, and with one.
-func reads(ctx context.Context, rounds int) (ratio float64, err error) {
-	var end closers
-	defer func() { err = end.end(err) }()
+func reads(ctx context.Context, least int) (ratio float64, err error) {
+	var end rounds.Closers
+	defer func() { err = end.End(err) }()
 	srv, err := server(ctx, &end, "")
 	if err != nil {
 		return 0, err
@@ -118,9 +119,9 @@ func reads(ctx context.Context, rounds int) (ratio float64, err error) {
 		off, on       = "fleetcache, L1 off", "fleetcache, L1 on, missing"
 		base, onePipe = "rueidis GET + decode", "rueidis GET + decode, 1 connection"
 	)
-	t := &table{
-		title: fmt.Sprintf("In Redis, %d goroutines per core, %d keys", subject.PerCore, readKeys),
-		turn:  100 * time.Millisecond, limit: 14 * time.Second,
+	t := &rounds.Table{
+		Title: fmt.Sprintf("In Redis, %d goroutines per core, %d keys", subject.PerCore, readKeys),
+		Turn:  100 * time.Millisecond, Limit: 14 * time.Second,
 	}
 	for _, c := range []struct {
 		name   string
@@ -133,25 +134,25 @@ func reads(ctx context.Context, rounds int) (ratio float64, err error) {
 		if err := f.Fill(ctx, ids); err != nil {
 			return 0, err
 		}
-		t.add(c.name, onePipe, subject.OnServer(srv, f.Read(ids)))
+		t.Add(c.name, onePipe, subject.OnServer(srv, f.Read(ids)))
 	}
 	for _, name := range []string{base, onePipe} {
 		p, err := subject.OpenPlain(addr, name == onePipe)
 		if err != nil {
 			return 0, err
 		}
-		end.add(quiet(p.Close))
+		end.Add(rounds.Quiet(p.Close))
 		if err := p.Fill(ctx, ids); err != nil {
 			return 0, err
 		}
-		t.add(name, map[string]string{base: onePipe}[name], subject.OnServer(srv, p.Read(ids)))
+		t.Add(name, map[string]string{base: onePipe}[name], subject.OnServer(srv, p.Read(ids)))
 	}
-	if err := t.run(ctx, rounds); err != nil {
+	if err := t.Run(ctx, least); err != nil {
 		return 0, err
 	}
 	for _, name := range []string{base, onePipe} {
-		r := t.ratio(off, name)
-		fmt.Printf("  to %s: L1 off %.2f, L1 on but missing %.2f\n", name, r, t.ratio(on, name))
+		r := t.Ratio(off, name)
+		fmt.Printf("  to %s: L1 off %.2f, L1 on but missing %.2f\n", name, r, t.Ratio(on, name))
 		ratio = max(ratio, r) // to the faster one
 	}
 	fmt.Printf("  l2_ratio below is the larger one with L1 off: %.2f\n", ratio)
@@ -161,9 +162,9 @@ func reads(ctx context.Context, rounds int) (ratio float64, err error) {
 // misses measures values that are nowhere, with a loader that costs nothing,
 // and returns the larger of two ratios to rueidisaside: of one goroutine, which
 // is latency, and of many, which is work.
-func misses(ctx context.Context, rounds int) (ratio float64, err error) {
-	var end closers
-	defer func() { err = end.end(err) }()
+func misses(ctx context.Context, least int) (ratio float64, err error) {
+	var end rounds.Closers
+	defer func() { err = end.End(err) }()
 	srv, err := server(ctx, &end, "256mb")
 	if err != nil {
 		return 0, err
@@ -177,20 +178,20 @@ func misses(ctx context.Context, rounds int) (ratio float64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	end.add(quiet(a.Close))
+	end.Add(rounds.Quiet(a.Close))
 	const (
 		ours, base       = "fleetcache", "rueidisaside, typed"
 		oursPar, basePar = "fleetcache, parallel", "rueidisaside, typed, parallel"
 	)
-	t := &table{title: "Nowhere, free loader, L1 on", turn: 100 * time.Millisecond, limit: 14 * time.Second}
-	t.add(ours, base, subject.OnServer(srv, f.Miss(subject.Serial)))
-	t.add(base, "", subject.OnServer(srv, a.Miss(subject.Serial)))
-	t.add(oursPar, basePar, subject.OnServer(srv, f.Miss(perCore(subject.PerCore))))
-	t.add(basePar, "", subject.OnServer(srv, a.Miss(perCore(subject.PerCore))))
-	if err := t.run(ctx, rounds); err != nil {
+	t := &rounds.Table{Title: "Nowhere, free loader, L1 on", Turn: 100 * time.Millisecond, Limit: 14 * time.Second}
+	t.Add(ours, base, subject.OnServer(srv, f.Miss(subject.Serial)))
+	t.Add(base, "", subject.OnServer(srv, a.Miss(subject.Serial)))
+	t.Add(oursPar, basePar, subject.OnServer(srv, f.Miss(perCore(subject.PerCore))))
+	t.Add(basePar, "", subject.OnServer(srv, a.Miss(perCore(subject.PerCore))))
+	if err := t.Run(ctx, least); err != nil {
 		return 0, err
 	}
-	one, many := t.ratio(ours, base), t.ratio(oursPar, basePar)
+	one, many := t.Ratio(ours, base), t.Ratio(oursPar, basePar)
 	fmt.Printf("  miss_ratio_vs_rueidisaside below is the larger one of %.2f (1 goroutine) and %.2f (%d per core)\n", one, many, subject.PerCore)
 	return max(one, many), nil
 }

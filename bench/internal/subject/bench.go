@@ -22,11 +22,20 @@ var errMiss = errors.New("a read that should hit did not")
 // StartRedis runs a Redis server for a benchmark: without persistence, and, if
 // maxMemory is not empty, as a cache of that size. The caller stops it.
 func StartRedis(ctx context.Context, maxMemory string) (*localredis.Server, error) {
-	args := []string{"--appendonly", "no", "--save", ""}
+	args := unsaved()
 	if maxMemory != "" {
 		args = append(args, "--maxmemory", maxMemory, "--maxmemory-policy", "allkeys-lru")
 	}
 	return localredis.Start(ctx, localredis.Config{Args: args})
+}
+
+// unsaved returns the directives of a server that keeps nothing on disk.
+func unsaved() []string { return []string{"--appendonly", "no", "--save", ""} }
+
+// StartCluster runs 3 primaries with some replicas each, without persistence.
+// The caller stops them.
+func StartCluster(ctx context.Context, f localredis.Flavor, replicas int) (*localredis.Cluster, error) {
+	return localredis.StartCluster(ctx, localredis.ClusterConfig{Flavor: f, ReplicasPerPrimary: replicas, Args: unsaved()})
 }
 
 // PerCore is how many goroutines per core the throughput benchmarks use: more
