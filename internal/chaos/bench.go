@@ -42,6 +42,10 @@ func (b *bench) phase(p *history.Phase) {
 	b.verdicts = append(b.verdicts, v)
 	b.command.Log("  reads %d, %d stale, of these p99 %v max %v, writes %d (%d failed), loads per window %d, convergence %v, versions lost %d, forgotten %d",
 		v.Reads, v.Stale, v.StaleP99, v.Max, v.WritesAcked, v.Failed.Total, v.MaxLoads, v.Convergence, v.Lost.Versions, v.Forgotten.Versions)
+	if c := v.Calls; b.command.Invalidation {
+		b.command.Log("  invalidations %d (%d of groups), replayed %d, resent %d, gaps %d of %d injected, lost %d, by replication %d",
+			c.Total, c.Grouped, c.Replayed, c.Resent, c.GapsDetected, c.GapsInjected, c.Missed, c.LostByReplication)
+	}
 	violations := v.Violations()
 	for _, text := range violations {
 		b.command.Log("  VIOLATION %s", text)
@@ -74,6 +78,18 @@ func (b *bench) keep(p *history.Phase, v judge.Verdict) string {
 	return file
 }
 
+// result returns the line that the run ends with.
+func (b *bench) result(r *history.Run) string {
+	total := judge.Sum("total", b.verdicts)
+	switch {
+	case !b.command.Invalidation:
+		return total.Result(r.Backend, r.Seed)
+	case b.command.Broadcast:
+		return total.InvalidationResult("broadcast", r.Backend, r.Seed)
+	}
+	return total.InvalidationResult("tracking", r.Backend, r.Seed)
+}
+
 // end prints the result of the run, writes the report, and returns an error if a
 // promise was broken.
 func (b *bench) end(r *history.Run) error {
@@ -83,7 +99,7 @@ func (b *bench) end(r *history.Run) error {
 			return err
 		}
 	}
-	fmt.Println(judge.Sum("total", b.verdicts).Result(r.Backend, r.Seed))
+	fmt.Println(b.result(r))
 	var violations []string
 	for _, v := range b.verdicts {
 		violations = append(violations, v.Violations()...)

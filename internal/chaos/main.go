@@ -50,6 +50,8 @@ func parse(args []string) (*command, error) {
 	f.Uint64Var(&c.Seed, "seed", uint64(time.Now().UnixNano()), "decides what faults hit, and the combinations; default: the time")
 	f.BoolVar(&c.Short, "short", false, "fewer combinations, for CI")
 	f.DurationVar(&c.Soak, "soak", 0, "go on with combinations for that `long`")
+	f.BoolVar(&c.Invalidation, "invalidation", false, "run the phases with tags, namespaces and patterns in place of the others")
+	coherence := f.String("coherence", "tracking", "`how` instances hear of changes: tracking or broadcast")
 	only := f.String("only", "", "only phases whose name matches the `regexp`")
 	f.StringVar(&c.out, "out", "", "`directory` for consistency.md and its plot; empty writes none")
 	f.StringVar(&c.version, "version", "", "what to `call` the library in the report (default the revision it was built from)")
@@ -66,8 +68,14 @@ func parse(args []string) (*command, error) {
 	if c.Instances < 2 {
 		return nil, fmt.Errorf("chaos: -instances is %d, want at least 2: one instance is no fleet", c.Instances)
 	}
-	if c.out != "" && (*only != "" || c.Mutant != "" || c.LateClients) {
-		return nil, errors.New("chaos: -out with -only, -mutant or -late-clients: the report is of the whole suite and the library as it is")
+	if c.out != "" && (*only != "" || c.Mutant != "" || c.LateClients || c.Invalidation || *coherence != "tracking") {
+		return nil, errors.New("chaos: -out with -only, -mutant, -late-clients, -invalidation or -coherence: the report is of the whole suite and the library as it is")
+	}
+	switch *coherence {
+	case "tracking", "broadcast":
+		c.Broadcast = *coherence == "broadcast"
+	default:
+		return nil, fmt.Errorf("chaos: -coherence is %q, want tracking or broadcast", *coherence)
 	}
 	switch *backend {
 	case "auto":

@@ -20,7 +20,8 @@ func TestParse(t *testing.T) {
 		!c.Only.MatchString("kill primary") || c.Only.MatchString("no fault") || c.Instances != 4 || c.Bound != 2*time.Second {
 		t.Errorf("parse = %+v", c)
 	}
-	for _, args := range []string{"-backend vm", "-instances 1", "-only (", "left over", "-soak x", "-out d -only kill", "-out d -mutant x", "-out d -late-clients"} {
+	for _, args := range []string{"-backend vm", "-instances 1", "-only (", "left over", "-soak x", "-out d -only kill", "-out d -mutant x", "-out d -late-clients",
+		"-out d -invalidation", "-coherence none", "-out d -coherence broadcast"} {
 		if _, err := parse(strings.Fields(args)); err == nil {
 			t.Errorf("parse(%s) succeeded", args)
 		}
@@ -28,6 +29,13 @@ func TestParse(t *testing.T) {
 	c, err = parse([]string{"-out", "d", "-version", "v1.2.3"})
 	if err != nil || c.out != "d" || c.version != "v1.2.3" {
 		t.Errorf("parse = %+v, %v", c, err)
+	}
+	c, err = parse([]string{"-invalidation", "-coherence", "broadcast"})
+	if err != nil || !c.Invalidation || !c.Broadcast {
+		t.Errorf("parse = %+v, %v", c, err)
+	}
+	if a, _ := parse(nil); a.Invalidation || a.Broadcast {
+		t.Errorf("by default %+v", a.Config)
 	}
 	if a, _ := parse(nil); a.Seed == 0 {
 		t.Error("no seed by default")

@@ -37,6 +37,24 @@ const (
 	// ClassRegister is read and written by the operations of a porcupine
 	// phase only.
 	ClassRegister Class = "register"
+
+	// The classes of phases with groups. Whoever writes a group writes all its
+	// keys, then tells the cache with one call.
+
+	// ClassTagFast has tags, is written all the time, by InvalidateTag,
+	// ExpireTag and Delete of every instance, and expires soon.
+	ClassTagFast Class = "tag-fast"
+	// ClassTagSlow has tags and does not expire in a phase.
+	ClassTagSlow Class = "tag-slow"
+	// ClassTagSet has one writer per key, which sets it and invalidates its tag
+	// in turns.
+	ClassTagSet Class = "tag-set"
+	// ClassSpace has a namespace of its own: Clear and ExpireAll.
+	ClassSpace Class = "space"
+	// ClassPattern is written by InvalidatePattern.
+	ClassPattern Class = "pattern"
+	// ClassBefore is written by DeleteBefore of every instance.
+	ClassBefore Class = "before"
 )
 
 // Key is one key of a phase. Keys are named by their number everywhere else.
@@ -46,6 +64,9 @@ type Key struct {
 	// Slot is the hash slot, Shard the number of the primary that owned it
 	// when the phase began.
 	Slot, Shard int
+	// Tags are those that Config.Tags gives its values, Added those that its
+	// loader adds.
+	Tags, Added []string `json:",omitempty"`
 }
 
 // Sources of a value, as rc.Source names them.
@@ -81,7 +102,10 @@ type Write struct {
 	Key     int
 	Version uint64
 	By      int    // the instance
-	Verb    string // Set, Delete, Expire, SetMany, DeleteMany
+	Verb    string // Set, Delete, Expire, SetMany, DeleteMany, or one of a group
+	// Group is the number of the group that was invalidated, counted from 1; 0
+	// if the key itself was.
+	Group int `json:",omitempty"`
 	// Committed is when the database had it; Began and Ended are the call of
 	// the cache. Ended is 0 if the instance was killed in the call.
 	Committed, Began, Ended Time
@@ -173,6 +197,9 @@ type Span struct {
 	// ClassVersioned that is under way then no longer finds the newer version
 	// that would have refused it.
 	Forgets bool
+	// Feeds is how many ways on which an instance hears of changes it
+	// interrupts for certain: what is said there meanwhile is not heard.
+	Feeds int
 	// Redis reports that commands may fail or be late because of it.
 	// Otherwise it is a fault of a process or of a client's way to Redis.
 	Redis bool
@@ -223,4 +250,7 @@ type Stats struct {
 	Fills, FillsVoided, FillsSuperseded             uint64
 	Queued, Replayed, QueueDropped, QueueExpired    uint64
 	Invalidations, InvalidationErrors, WaitTimeouts uint64
+	// Marks are invalidations of tags and namespaces, Resent those that were
+	// delivered and are sent again because a failover may have lost them.
+	Marks, MarkErrors, Resent uint64
 }

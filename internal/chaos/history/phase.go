@@ -16,6 +16,8 @@ type Phase struct {
 	// Instances is the number of instances, numbered from 0.
 	Instances int
 	Keys      []Key
+	// Groups are numbered from 1 elsewhere.
+	Groups []Group
 	// FaultFree reports that nothing was done: loads per window must be 1.
 	FaultFree bool
 
@@ -72,6 +74,7 @@ type Batch struct {
 	Peeks       []Peek // those that found less than was acknowledged
 	Ops         []Op
 	Stats       Stats
+	Feed        Feed
 	// Closing has what Manager.Close said.
 	Closing []string
 }
@@ -102,6 +105,7 @@ func (b *Batch) Add(o Batch) {
 	b.Peeks = append(b.Peeks, o.Peeks...)
 	b.Ops = append(b.Ops, o.Ops...)
 	b.Stats.add(o.Stats)
+	b.Feed.add(o.Feed)
 	b.Closing = append(b.Closing, o.Closing...)
 }
 
@@ -140,6 +144,9 @@ func (s *Stats) add(o Stats) {
 	s.Invalidations += o.Invalidations
 	s.InvalidationErrors += o.InvalidationErrors
 	s.WaitTimeouts += o.WaitTimeouts
+	s.Marks += o.Marks
+	s.MarkErrors += o.MarkErrors
+	s.Resent += o.Resent
 }
 
 // Run is a whole run of the suite.

@@ -22,10 +22,10 @@ func (p *phase) loads(ctx context.Context, keys []int) ([]uint64, error) {
 	return out.Versions, err
 }
 
-// commit asks the database for the next versions of keys.
-func (p *phase) commit(ctx context.Context, verb string, keys ...int) ([]uint64, error) {
+// commit asks the database for the next versions of keys; a group of 0 is none.
+func (p *phase) commit(ctx context.Context, verb string, group int, keys ...int) ([]uint64, error) {
 	var out Versions
-	err := p.link.Call(ctx, OpCommit, Commit{keys, verb}, &out)
+	err := p.link.Call(ctx, OpCommit, Commit{keys, verb, group}, &out)
 	if err == nil && len(out.Versions) != len(keys) {
 		err = fmt.Errorf("instance: %d versions of %d keys", len(out.Versions), len(keys))
 	}
@@ -54,6 +54,9 @@ func (p *phase) loader(key int) func(context.Context) (Row, error) {
 			return Row{}, err
 		}
 		returned(ctx, k.ID, v[0])
+		if len(k.Added) > 0 {
+			rc.AddTags(ctx, k.Added...)
+		}
 		if absent(k.Class, v[0]) {
 			return Row{}, rc.ErrNotFound
 		}
@@ -74,6 +77,9 @@ func (p *phase) loadMany(ctx context.Context, ids []string) (map[string]Row, err
 	rows := make(map[string]Row, len(ids))
 	for i, id := range ids {
 		returned(ctx, id, versions[i])
+		if added := p.args.Keys[keys[i]].Added; len(added) > 0 {
+			rc.AddTags(ctx, added...) // to all values of the batch
+		}
 		rows[id] = Row{id, versions[i]}
 	}
 	return rows, nil
@@ -90,6 +96,17 @@ const (
 // a connection to be made, and another to delete what could not be stored.
 func (p *phase) writeLimit() time.Duration {
 	return p.args.Limits.OpTimeout + p.args.Limits.DialTimeout
+}
+
+// limitOf is writeLimit for a verb. A Set with tags has to read their tokens
+// first, and to delete what it cannot store; a pattern is looked for with a
+// deadline of its own, and found on all nodes.
+func (p *phase) limitOf(verb string, group int) time.Duration {
+	switch {
+	case verb == "InvalidatePattern", verb == "Set" && group > 0:
+		return 2 * p.writeLimit()
+	}
+	return p.writeLimit()
 }
 
 // readLimit is how long a read may take whose context ends after patience. An

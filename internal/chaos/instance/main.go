@@ -72,6 +72,12 @@ func (in *instance) serve(op string, body json.RawMessage) (any, error) {
 			return nil, err
 		}
 		return nil, p.way.apply(f)
+	case OpTell:
+		t, err := workers.Decode[Tell](body)
+		if err != nil {
+			return nil, err
+		}
+		return nil, p.tell(t)
 	case OpStats:
 		return p.manager.Stats(), nil
 	}

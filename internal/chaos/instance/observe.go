@@ -123,8 +123,17 @@ func (o observer) filled(ctx context.Context, id, reason string) {
 
 // Invalidation hears of what the recovery queue delivers.
 func (o observer) Invalidation(_ context.Context, e rc.InvalidationEvent) {
-	key, known := o.in.number[e.ID]
-	if e.Replay && e.Err == nil && known {
-		o.in.replayed(key, history.Now())
+	if !e.Replay || e.Err != nil {
+		return
+	}
+	now := history.Now()
+	if group := o.in.groupOf(e); group > 0 {
+		for _, key := range o.in.args.Groups[group-1].Keys {
+			o.in.replayed(key, group, now)
+		}
+		return
+	}
+	if key, known := o.in.number[e.ID]; known {
+		o.in.replayed(key, 0, now)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/fleetcache/fleetcache/internal/chaos/board"
 	"github.com/fleetcache/fleetcache/internal/chaos/history"
 	"github.com/fleetcache/fleetcache/internal/fleet/workers"
+	"github.com/fleetcache/fleetcache/invalidation"
 	"github.com/fleetcache/fleetcache/rc"
 )
 
@@ -31,11 +32,15 @@ type phase struct {
 	way     *way
 	board   *board.Board
 	manager *rc.Manager
-	service map[history.Class]*rc.CacheService[Row]
-	number  map[string]int // of a key, by its identifier
+	bus     *invalidation.Bus       // nil in mode Tracking
+	service []*rc.CacheService[Row] // by key
+	number  map[string]int          // of a key, by its identifier
+	groups  map[string]int          // number of a group, by its tag or namespace
 	byClass map[history.Class][]int
 	rec     *recorder
 	own     []ownWrites // by key
+
+	lastFeed history.Feed // what of it was reported
 
 	writing, reading context.Context // end with quit and close
 	quit, stop       context.CancelFunc
@@ -55,11 +60,19 @@ type ownWrites struct {
 func openPhase(ctx context.Context, link *workers.Link, a Open) (*phase, error) {
 	p := &phase{
 		args: a, link: link, rec: &recorder{}, own: make([]ownWrites, len(a.Keys)),
-		number: map[string]int{}, byClass: map[history.Class][]int{}, service: map[history.Class]*rc.CacheService[Row]{},
+		number: map[string]int{}, byClass: map[history.Class][]int{}, service: make([]*rc.CacheService[Row], len(a.Keys)),
+		groups: map[string]int{},
 	}
 	for i, k := range a.Keys {
 		p.number[k.ID] = i
 		p.byClass[k.Class] = append(p.byClass[k.Class], i)
+	}
+	for i, g := range a.Groups {
+		name := g.Name
+		if g.Kind == history.GroupNamespace {
+			name = a.Namespace + "/" + name
+		}
+		p.groups[name] = i + 1
 	}
 	var err error
 	if p.board, err = board.Open(a.Board, len(a.Keys), a.Instances); err != nil {
@@ -68,12 +81,7 @@ func openPhase(ctx context.Context, link *workers.Link, a Open) (*phase, error) 
 	if p.way, err = newWay(a.Exported); err != nil {
 		return nil, errors.Join(err, p.board.Close())
 	}
-	p.manager, err = rc.OpenClient(ctx, p.way.option(a.LateClient), rc.Options{
-		MaxStaleness: a.Bound, OpTimeout: a.Limits.OpTimeout, DialTimeout: a.Limits.DialTimeout,
-		Heartbeat: a.Limits.Heartbeat, WatchInterval: a.Limits.WatchInterval,
-		Observer: observer{in: p}, Logger: logger(a.Instance),
-	})
-	if err != nil {
+	if err := p.openManager(ctx); err != nil {
 		return nil, errors.Join(err, p.board.Close())
 	}
 	if err := p.openServices(); err != nil {
@@ -86,6 +94,26 @@ func openPhase(ctx context.Context, link *workers.Link, a Open) (*phase, error) 
 	return p, nil
 }
 
+// openManager connects. In mode Broadcast the bus is open by then.
+func (p *phase) openManager(ctx context.Context) (err error) {
+	a := p.args
+	o := rc.Options{
+		MaxStaleness: a.Bound, OpTimeout: a.Limits.OpTimeout, DialTimeout: a.Limits.DialTimeout,
+		Heartbeat: a.Limits.Heartbeat, WatchInterval: a.Limits.WatchInterval,
+		Observer: observer{in: p}, Logger: logger(a.Instance),
+	}
+	if a.Broadcast {
+		o.Coherence = rc.Broadcast
+	}
+	if p.manager, err = rc.OpenClient(ctx, p.way.option(a.LateClient), o); err != nil || !a.Broadcast {
+		return err
+	}
+	if p.bus, err = p.manager.Bus(ctx); err != nil {
+		err = errors.Join(err, p.manager.Close())
+	}
+	return err
+}
+
 // logger writes what the library logs to standard error if the environment asks
 // for it: it is much under faults.
 func logger(instance int) *slog.Logger {
@@ -95,7 +123,8 @@ func logger(instance int) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, nil)).With("instance", instance)
 }
 
-// openServices makes one service for each way of configuring one.
+// openServices makes one service for each way of configuring one, and one for
+// each namespace that is a group.
 func (p *phase) openServices() error {
 	a := p.args
 	base := rc.Config[Row]{
@@ -105,31 +134,60 @@ func (p *phase) openServices() error {
 	if a.L1Off {
 		base.L1Size = rc.Off
 	}
-	quiet, versioned := base, base
+	quiet, versioned, tagged := base, base, base
 	quiet.TTL, quiet.EarlyFraction, quiet.EarlyBeta, quiet.Jitter = time.Hour, 0, rc.Off, rc.Off
 	versioned.Version = func(r Row) uint64 { return r.Version }
+	tagged.Tags = p.tagsOf
+	kept := quiet
+	kept.Tags = p.tagsOf
 	for _, s := range []struct {
 		name    string
 		cfg     rc.Config[Row]
 		classes []history.Class
 	}{
 		{"main", base, []history.Class{history.ClassSet, history.ClassDelete, history.ClassExpire, history.ClassMany, history.ClassNegative}},
-		{"quiet", quiet, []history.Class{history.ClassQuiet, history.ClassRegister}},
-		{"versioned", versioned, []history.Class{history.ClassVersioned}},
+		{"quiet", quiet, []history.Class{history.ClassQuiet, history.ClassRegister, history.ClassPattern}},
+		{"versioned", versioned, []history.Class{history.ClassVersioned, history.ClassBefore}},
+		{"tagged", tagged, []history.Class{history.ClassTagFast}},
+		{"kept", kept, []history.Class{history.ClassTagSlow, history.ClassTagSet}},
 	} {
-		svc, err := rc.New(p.manager, a.Namespace+"/"+s.name, s.cfg)
-		if err != nil {
+		var keys []int
+		for _, c := range s.classes {
+			keys = append(keys, p.byClass[c]...)
+		}
+		if err := p.openService(s.name, s.cfg, keys); err != nil {
 			return err
 		}
-		for _, c := range s.classes {
-			p.service[c] = svc
+	}
+	for _, g := range a.Groups {
+		if g.Kind != history.GroupNamespace {
+			continue
+		}
+		if err := p.openService(g.Name, quiet, g.Keys); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+// openService makes the service of some keys, unless there are none.
+func (p *phase) openService(name string, cfg rc.Config[Row], keys []int) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	svc, err := rc.New(p.manager, p.args.Namespace+"/"+name, cfg)
+	for _, key := range keys {
+		p.service[key] = svc
+	}
+	return err
+}
+
+// tagsOf is Config.Tags.
+func (p *phase) tagsOf(id string, _ Row) []string { return p.args.Keys[p.number[id]].Tags }
+
 // start puts readers and writers to work.
 func (p *phase) start(w Work) {
+	p.way.begun()
 	if w.Register > 0 {
 		p.startRegister(w)
 		return
@@ -153,7 +211,9 @@ func (p *phase) close() error {
 	if err := p.manager.Close(); err != nil {
 		p.rec.closing(err.Error())
 	}
-	return errors.Join(p.send(p.rec.take(stats)), p.board.Close())
+	last := p.rec.take(stats)
+	p.addFeed(&last)
+	return errors.Join(p.send(last), p.board.Close())
 }
 
 // reportEvery is short, because a killed instance takes what it has not reported
@@ -170,7 +230,9 @@ func (p *phase) report() {
 			return
 		case <-tick.C:
 		}
-		if err := p.send(p.rec.take(p.manager.Stats())); err != nil {
+		r := p.rec.take(p.manager.Stats())
+		p.addFeed(&r)
+		if err := p.send(r); err != nil {
 			fmt.Fprintf(os.Stderr, "chaos: instance %d cannot report: %v\n", p.args.Instance, err)
 			return // the parent is gone, and so are we
 		}

@@ -19,6 +19,7 @@ const (
 	OpClose = "close" // none: ends the phase; all is reported when it returns
 	OpLink  = "link"  // [LinkFault] hurts or heals the way to Redis
 	OpStats = "stats" // none: returns rc.Stats
+	OpTell  = "tell"  // [Tell] writes groups once, and returns when the cache was told
 )
 
 // The calls that an instance makes.
@@ -36,7 +37,10 @@ type Open struct {
 	// Board is its file.
 	Board     string
 	Keys      []history.Key
+	Groups    []history.Group
 	Namespace string
+	// Broadcast is the mode of coherence; otherwise it is tracking.
+	Broadcast bool
 	Bound     time.Duration
 	Limits    history.Limits
 	// L1Off keeps nothing in memory.
@@ -62,11 +66,15 @@ type Work struct {
 	ClientPerKey bool
 }
 
+// Tell names groups by their numbers.
+type Tell struct{ Groups []int }
+
 // Commit asks the database for the next version of each of the keys, which
-// the given verb will tell the cache.
+// the given verb will tell the cache, of a group if there is a number.
 type Commit struct {
-	Keys []int
-	Verb string
+	Keys  []int
+	Verb  string
+	Group int
 }
 
 // Load asks the database for the current version of each of the keys.
@@ -84,10 +92,11 @@ type Report struct {
 	Replays []Replay
 }
 
-// Replay is one invalidation that had failed and was delivered later.
+// Replay is one invalidation that had failed and was delivered later: of a key,
+// or of one key of a group.
 type Replay struct {
-	Key int
-	At  history.Time
+	Key, Group int
+	At         history.Time
 }
 
 // LinkFault is what is done to the way from the instance to some nodes.

@@ -42,13 +42,21 @@ func (p *phase) readOne(key int) {
 	defer cancel()
 	ctx, tr := withTrace(ctx)
 	r := reading{verb: "GetOrSet", own: []uint64{p.own[key].newest.Load()}}
-	svc := p.service[k.Class]
+	svc := p.service[key]
 	var row Row
 	var err error
 	found, judged := true, true
-	if k.Class == history.ClassMany && dice < 90 {
-		p.readMany(ctx, tr, patience)
-		return
+	switch k.Class {
+	case history.ClassMany:
+		if dice < 90 {
+			p.readMany(ctx, tr, patience, k.Class)
+			return
+		}
+	case history.ClassTagFast, history.ClassTagSlow:
+		if dice >= 90 {
+			p.readMany(ctx, tr, patience, k.Class)
+			return
+		}
 	}
 	r.began = history.Now()
 	switch {
@@ -97,9 +105,9 @@ func (p *phase) unlessClosing(err error) error {
 	return err
 }
 
-// readMany reads all keys of ClassMany at once.
-func (p *phase) readMany(ctx context.Context, tr *trace, patience time.Duration) {
-	keys := p.byClass[history.ClassMany]
+// readMany reads all keys of a class at once.
+func (p *phase) readMany(ctx context.Context, tr *trace, patience time.Duration, class history.Class) {
+	keys := p.byClass[class]
 	ids := make([]string, len(keys))
 	r := reading{verb: "GetOrSetMany"}
 	for i, key := range keys {
@@ -107,7 +115,7 @@ func (p *phase) readMany(ctx context.Context, tr *trace, patience time.Duration)
 		r.own = append(r.own, p.own[key].newest.Load())
 	}
 	r.began = history.Now()
-	rows, err := p.service[history.ClassMany].GetOrSetMany(ctx, ids, p.loadMany)
+	rows, err := p.service[keys[0]].GetOrSetMany(ctx, ids, p.loadMany)
 	ended := history.Now()
 	p.rec.called(r.verb)
 	p.waited(r.verb, keys[0], r.began, ended, p.readLimit(patience), err)

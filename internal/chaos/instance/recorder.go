@@ -173,6 +173,7 @@ func (r *recorder) take(now rc.Stats) Report {
 		rep.Regressions = append(rep.Regressions, s)
 	}
 	rep.Stats = difference(now, r.last)
+	rep.Feed.Resets, rep.Feed.Flushes = now.FeedResets-r.last.FeedResets, now.Flushes-r.last.Flushes
 	r.last, r.rep, r.regressed = now, Report{}, nil
 	return rep
 }
@@ -186,5 +187,6 @@ func difference(a, b rc.Stats) history.Stats {
 		QueueDropped: a.QueueDropped - b.QueueDropped, QueueExpired: a.QueueExpired - b.QueueExpired,
 		Invalidations: a.Invalidations - b.Invalidations, InvalidationErrors: a.InvalidationErrors - b.InvalidationErrors,
 		WaitTimeouts: a.WaitTimeouts - b.WaitTimeouts,
+		Marks:        a.Marks - b.Marks, MarkErrors: a.MarkErrors - b.MarkErrors, Resent: a.Resent - b.Resent,
 	}
 }

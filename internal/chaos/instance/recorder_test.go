@@ -123,19 +123,52 @@ func TestReplayAcknowledgesWhatItMustHaveCovered(t *testing.T) {
 	if got := p.own[0].newest.Load(); got != 2<<1|1 {
 		t.Errorf("newest own write is %d, want version 2, kept", got)
 	}
-	p.replayed(0, 200)
+	p.replayed(0, 0, 200)
 	for v, want := range map[uint64]history.Time{1: 200, 2: 0, 3: 0} {
 		if got := p.board.Acknowledged(0, v); got != want {
 			t.Errorf("version %d acknowledged at %d, want %d", v, got, want)
 		}
 	}
-	p.replayed(0, 300)
+	p.replayed(0, 0, 300)
 	if got := p.board.Acknowledged(0, 2); got != 300 {
 		t.Errorf("version 2 acknowledged at %d, want 300", got)
 	}
 	r := p.rec.take(rc.Stats{})
 	if len(r.Writes) != 3 || !r.Writes[0].Queued || r.Writes[2].Queued || r.Writes[0].Err == "" || len(r.Replays) != 2 {
 		t.Errorf("report is %+v", r)
+	}
+}
+
+// TestReplayOfAGroup acknowledges what failed by the same group only, and a late
+// delivery of the key alone does not make up for it.
+func TestReplayOfAGroup(t *testing.T) {
+	t.Parallel()
+	p := newTestPhase(t, history.ClassTagFast)
+	p.args.Groups = []history.Group{{Name: "other", Kind: history.GroupTag, Keys: []int{0}}, {Name: "tag", Kind: history.GroupTag, Keys: []int{0}}}
+	p.groups = map[string]int{"other": 1, "tag": 2, "ns": 3}
+	failure := &rc.InvalidationError{Key: "t", Queued: true, Err: errors.New("no answer")}
+	p.wrote(history.Write{Version: 1, Group: 2, Ended: 100}, failure)
+	p.wrote(history.Write{Version: 2, Ended: 100}, failure)
+	o := observer{in: p}
+	for _, e := range []rc.InvalidationEvent{
+		{ID: "tag", Verb: "InvalidateTag"},                 // no replay
+		{ID: "other", Verb: "InvalidateTag", Replay: true}, // another tag
+	} {
+		o.Invalidation(t.Context(), e)
+	}
+	if a, b := p.board.Acknowledged(0, 1), p.board.Acknowledged(0, 2); a != 0 || b != 0 {
+		t.Errorf("acknowledged at %d and %d, want neither", a, b)
+	}
+	o.Invalidation(t.Context(), rc.InvalidationEvent{ID: "tag", Verb: "ExpireTag", Replay: true})
+	if a, b := p.board.Acknowledged(0, 1), p.board.Acknowledged(0, 2); a == 0 || b != 0 {
+		t.Errorf("acknowledged at %d and %d, want the first", a, b)
+	}
+	o.Invalidation(t.Context(), rc.InvalidationEvent{Namespace: "x", ID: "a", Verb: "Delete", Replay: true})
+	if b := p.board.Acknowledged(0, 2); b == 0 {
+		t.Error("the write of the key itself is not acknowledged")
+	}
+	if g := p.groupOf(rc.InvalidationEvent{Namespace: "ns", Verb: "Clear"}); g != 3 {
+		t.Errorf("Clear is of group %d, want 3", g)
 	}
 }
 

@@ -53,11 +53,11 @@ func (p *phase) operate(client int, keys []int, n int) {
 // operateOne does one operation, and reports whether it could be begun.
 func (p *phase) operateOne(op *history.Op) bool {
 	k := p.args.Keys[op.Key]
-	svc := p.service[k.Class]
+	svc := p.service[op.Key]
 	ctx, cancel := context.WithTimeout(context.Background(), readPatience)
 	defer cancel()
 	if op.Kind == history.OpSet {
-		v, err := p.commit(ctx, string(op.Kind), op.Key)
+		v, err := p.commit(ctx, string(op.Kind), 0, op.Key)
 		if err != nil {
 			return false
 		}

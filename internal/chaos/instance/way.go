@@ -3,8 +3,12 @@
 package instance
 
 import (
+	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -14,7 +18,11 @@ import (
 )
 
 // way is how this instance reaches the cluster.
-type way struct{ link *clustertest.Link }
+type way struct {
+	link   *clustertest.Link
+	dialed atomic.Uint64 // connections made
+	first  atomic.Uint64 // those of them that were made before the work began
+}
 
 // newWay takes a clustertest.Exported.
 func newWay(exported json.RawMessage) (*way, error) {
@@ -26,7 +34,7 @@ func newWay(exported json.RawMessage) (*way, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &way{l}, nil
+	return &way{link: l}, nil
 }
 
 // option returns how the client of an instance connects. A late one notices a
@@ -35,10 +43,30 @@ func newWay(exported json.RawMessage) (*way, error) {
 // alone in keeping the bound.
 func (w *way) option(late bool) rueidis.ClientOption {
 	o := w.link.ClientOption()
+	dial := o.DialCtxFn
+	o.DialCtxFn = func(ctx context.Context, addr string, d *net.Dialer, cfg *tls.Config) (net.Conn, error) {
+		c, err := dial(ctx, addr, d, cfg)
+		if err == nil {
+			w.dialed.Add(1)
+		}
+		return c, err
+	}
 	if late {
 		o.ConnWriteTimeout = 10 * time.Second
 	}
 	return o
+}
+
+// begun notes that all connections there are at first have been made.
+func (w *way) begun() { w.first.Store(w.dialed.Load()) }
+
+// redialed returns how many connections were made since, most of them in place
+// of one that was lost.
+func (w *way) redialed() uint64 {
+	if w.first.Load() == 0 {
+		return 0
+	}
+	return w.dialed.Load() - w.first.Load()
 }
 
 // apply hurts the way or heals it.

@@ -19,9 +19,13 @@ import (
 // writer is one goroutine that writes one key, or several at once.
 type writer struct {
 	p     *phase
-	verb  string
+	verbs []string // taken in turns
+	turn  int
 	keys  []int
+	group int // its number, 0 for none
 	pause time.Duration
+	// burst is how many writes follow upon each other at most; 0 is one.
+	burst int
 	// doubt makes it look at what Redis holds before the next write.
 	doubt bool
 	// failed and rests: after a failed Set the next one that succeeds is now and
@@ -63,16 +67,20 @@ func (p *phase) startWriters(pause time.Duration) {
 		}
 		p.startWriter("DeleteMany", 2*everybody, many[half:]...)
 	}
+	p.startGroupWriters(everybody)
 }
 
 func (p *phase) startWriter(verb string, pause time.Duration, keys ...int) {
-	w := &writer{p: p, verb: verb, keys: keys, pause: pause}
+	w := &writer{p: p, verbs: []string{verb}, keys: keys, pause: pause}
 	p.writers.Go(w.run)
 }
 
 func (w *writer) run() {
-	for {
+	for first := true; ; first = false {
 		d := w.pause/2 + rand.N(w.pause)
+		if first {
+			d = rand.N(w.pause)
+		}
 		if w.rests {
 			d += 2 * w.p.args.Bound
 		}
@@ -89,8 +97,10 @@ func (w *writer) run() {
 				w.p.peek(key)
 			}
 		}
-		if w.write() != nil {
-			return // the phase ends, or the parent has
+		for more := true; more; more = w.again() {
+			if w.write() != nil {
+				return // the phase ends, or the parent has
+			}
 		}
 	}
 }
@@ -98,21 +108,31 @@ func (w *writer) run() {
 // write changes the database, then tells the cache.
 func (w *writer) write() error {
 	p := w.p
-	versions, err := p.commit(p.writing, w.verb, w.keys...)
+	verb := w.verbs[w.turn%len(w.verbs)]
+	w.turn++
+	group := 0
+	if byGroup(verb) {
+		group = w.group
+	}
+	versions, err := p.commit(p.writing, verb, group, w.keys...)
 	if err != nil {
 		return err
 	}
-	rec := history.Write{By: p.args.Instance, Verb: w.verb, Began: history.Now()}
-	err = w.tell(versions)
+	rec := history.Write{By: p.args.Instance, Verb: verb, Group: group, Began: history.Now()}
+	if group > 0 {
+		err = w.tellGroup(verb)
+	} else {
+		err = w.tell(verb, versions)
+	}
 	rec.Ended = history.Now()
-	p.rec.called(w.verb)
-	p.waited(w.verb, w.keys[0], rec.Began, rec.Ended, p.writeLimit(), err)
+	p.rec.called(verb)
+	p.waited(verb, w.keys[0], rec.Began, rec.Ended, p.limitOf(verb, w.group), err)
 	var many *rc.ManyError
 	whole := err
 	if errors.As(err, &many) {
 		whole = nil
 	}
-	w.rests = w.verb == "Set" && err == nil && w.failed && rand.IntN(2) == 0
+	w.rests = verb == "Set" && err == nil && w.failed && rand.IntN(2) == 0
 	w.failed = err != nil
 	w.doubt = w.failed || rec.Ended.Sub(rec.Began) > p.args.Limits.OpTimeout/4
 	for i, key := range w.keys {
@@ -128,17 +148,19 @@ func (w *writer) write() error {
 
 // tell makes the call of the cache. It is not cancelled at the end of the phase:
 // then nobody would know what became of it.
-func (w *writer) tell(versions []uint64) error {
+func (w *writer) tell(verb string, versions []uint64) error {
 	ctx := context.Background()
 	k := w.p.args.Keys[w.keys[0]]
-	svc := w.p.service[k.Class]
-	switch w.verb {
+	svc := w.p.service[w.keys[0]]
+	switch verb {
 	case "Set":
 		return svc.Set(ctx, k.ID, Row{k.ID, versions[0]})
 	case "Delete":
 		return svc.Delete(ctx, k.ID)
 	case "Expire":
 		return svc.Expire(ctx, k.ID)
+	case "DeleteBefore":
+		return svc.DeleteBefore(ctx, k.ID, versions[0])
 	}
 	rows, ids := map[string]Row{}, []string{}
 	for i, key := range w.keys {
@@ -146,7 +168,7 @@ func (w *writer) tell(versions []uint64) error {
 		rows[id] = Row{id, versions[i]}
 		ids = append(ids, id)
 	}
-	if w.verb == "SetMany" {
+	if verb == "SetMany" {
 		return svc.SetMany(ctx, rows)
 	}
 	return svc.DeleteMany(ctx, ids)
@@ -181,32 +203,37 @@ func (o *ownWrites) raise(v uint64) {
 	}
 }
 
-// replayed records that the queue delivered the invalidation of a key. What had
-// failed long enough before to be covered by it is acknowledged by that.
-func (p *phase) replayed(key int, at history.Time) {
+// replayed records that the queue delivered the invalidation of a key, or of a
+// group that it is in. What had failed long enough before to be covered by it is
+// acknowledged by that.
+func (p *phase) replayed(key, group int, at history.Time) {
 	own := &p.own[key]
 	own.mu.Lock()
 	defer own.mu.Unlock()
 	kept := own.failed[:0]
 	for _, w := range own.failed {
-		if !p.args.Limits.Delivered(w.Ended, at) {
+		if w.Group != group || !p.args.Limits.Delivered(w.Ended, at) {
 			kept = append(kept, w)
 			continue
 		}
 		p.board.Acknowledge(key, w.Version, at)
 	}
 	own.failed = kept
-	p.rec.replayed(Replay{Key: key, At: at})
+	p.rec.replayed(Replay{Key: key, Group: group, At: at})
 }
 
 // peek looks at the bytes that Redis holds for a key, and records it if they
 // are older than what was acknowledged before.
 func (p *phase) peek(key int) {
 	k := p.args.Keys[key]
+	switch k.Class {
+	case history.ClassTagFast, history.ClassTagSlow, history.ClassTagSet, history.ClassSpace:
+		return // its tokens say whether it is good
+	}
 	ctx, cancel := context.WithTimeout(p.reading, p.args.Limits.OpTimeout)
 	defer cancel()
 	began := history.Now()
-	v, err := p.raw(ctx, k)
+	v, err := p.raw(ctx, key)
 	if err != nil || v == 0 {
 		return // no value is nothing forgotten that a reader could be shown
 	}
@@ -217,8 +244,8 @@ func (p *phase) peek(key int) {
 
 // raw returns the version that Redis holds, 0 if none, or one that is marked
 // stale or does not say.
-func (p *phase) raw(ctx context.Context, k history.Key) (uint64, error) {
-	key, err := p.service[k.Class].Key(k.ID)
+func (p *phase) raw(ctx context.Context, n int) (uint64, error) {
+	key, err := p.service[n].Key(p.args.Keys[n].ID)
 	if err != nil {
 		return 0, err
 	}

@@ -26,12 +26,14 @@ func (c *court) fills() {
 }
 
 // voided returns the write that should have voided the right to a fill, -1 if
-// there is none, and whether Redis may have forgotten all of those.
+// there is none, and whether Redis may have forgotten all of those. A write that
+// replaced a token voids no right: what is stored with the old one is not served,
+// or it shows in the reads.
 func (c *court) voided(f history.Fill, k *keyLog) (index int, excused bool) {
 	index, excused = -1, true
 	for i := k.newer(f.Version); i < len(k.writes); i++ {
 		t := k.heard[i]
-		if t == 0 || t >= f.Began {
+		if t == 0 || t >= f.Began || byToken(c.p, k.writes[i]) {
 			continue
 		}
 		if k.lost[i] || c.mayBeLost(k.writes[i], f.Ended) {

@@ -43,6 +43,7 @@ func Phase(p *history.Phase, o Options) Verdict {
 	c.peeks()
 	c.windows()
 	c.writes()
+	c.calls()
 	c.waits()
 	c.linear(o)
 	c.end()
@@ -60,6 +61,8 @@ type court struct {
 	ledger ledger
 	losses map[int][]lossWindow // by shard
 	v      Verdict
+	// unseen are the acknowledged calls that a read beyond the bound missed.
+	unseen map[history.Call]bool
 	kept   map[string]int // findings by rule
 }
 

@@ -40,7 +40,7 @@ func lossWindows(p *history.Phase) map[int][]lossWindow {
 	}
 	for _, w := range p.Writes {
 		if t := heard(w); t != 0 && validKey(p, w.Key) {
-			shard := p.Keys[w.Key].Shard
+			shard := shardOf(p, w)
 			acks[shard] = append(acks[shard], t)
 		}
 	}
@@ -54,6 +54,30 @@ func lossWindows(p *history.Phase) map[int][]lossWindow {
 		}
 	}
 	return windows
+}
+
+// shardOf returns the shard that acknowledged a write: the one of the token that
+// was replaced, or of the key. The key is a valid one.
+func shardOf(p *history.Phase, w history.Write) int {
+	if g := groupOf(p, w); g != nil && g.Shard >= 0 {
+		return g.Shard
+	}
+	return p.Keys[w.Key].Shard
+}
+
+// groupOf returns the group that a write invalidated, nil if it was the key.
+func groupOf(p *history.Phase, w history.Write) *history.Group {
+	if w.Group < 1 || w.Group > len(p.Groups) {
+		return nil
+	}
+	return &p.Groups[w.Group-1]
+}
+
+// byToken reports whether a write left its key as it is, and replaced a token
+// that its value was stored with.
+func byToken(p *history.Phase, w history.Write) bool {
+	g := groupOf(p, w)
+	return g != nil && g.Kind != history.GroupPattern
 }
 
 // concerns reports whether a fault may harm a shard.
@@ -160,7 +184,31 @@ func (c *court) markLost() {
 // the time its absence showed.
 func (c *court) mayBeLost(w history.Write, shown history.Time) bool {
 	asleep := c.asleep(w.By, begin(w), heard(w)) // with the answer already there
-	return slices.ContainsFunc(c.losses[c.p.Keys[w.Key].Shard], func(l lossWindow) bool {
+	return slices.ContainsFunc(c.losses[shardOf(c.p, w)], func(l lossWindow) bool {
 		return l.covers(heard(w), asleep) && shown >= l.takeover
 	})
+}
+
+// late reports whether a read that is excused missed a lost version that its
+// instance should have sent again by then: it has learned of the takeover within
+// one bound, and others have heard of what it sent within another. A pattern is
+// not sent again.
+func (c *court) late(s history.Sample, k *keyLog) bool {
+	for i := k.newer(s.Version); i < len(k.writes); i++ {
+		w, t := k.writes[i], k.heard[i]
+		if g := groupOf(c.p, w); !k.lost[i] || t >= s.Began || g != nil && g.Kind == history.GroupPattern {
+			continue
+		}
+		asleep := c.asleep(w.By, begin(w), t)
+		var over history.Time
+		for _, l := range c.losses[shardOf(c.p, w)] {
+			if l.covers(t, asleep) {
+				over = max(over, l.to)
+			}
+		}
+		if over != 0 && s.Began > over.Add(2*c.p.Bound) {
+			return true
+		}
+	}
+	return false
 }

@@ -19,6 +19,7 @@ const (
 	ruleLinear   = "not linearizable"
 	ruleDisorder = "facts out of order"
 	ruleExcused  = "excused by asynchronous replication"
+	ruleLate     = "not sent again"
 	ruleForgot   = "excused by dropped keys"
 )
 
@@ -35,9 +36,11 @@ func (c *court) reads() {
 		switch {
 		case judged > c.p.Bound:
 			c.v.StaleBeyondBound++
+			c.missed(s, k)
 			c.find(ruleStale, s.Began, "%s", c.describe(s, k))
 		case c.ownMissed(s, k):
 			c.v.OwnWritesMissed++
+			c.miss(k, s.OwnVersion)
 			c.find(ruleOwn, s.Began, "instance %d had written version %d (failed and kept: %v): %s", s.Instance, s.OwnVersion, s.OwnQueued, c.describe(s, k))
 		case (naive > c.p.Bound || s.Own) && k.forgot(s.Version, s.Began):
 			c.v.Forgotten.Reads++
@@ -45,6 +48,10 @@ func (c *court) reads() {
 		case naive > c.p.Bound || s.Own:
 			c.v.Lost.Reads++
 			c.find(ruleExcused, s.Began, "%s", c.describe(s, k))
+			if c.late(s, k) {
+				c.v.Lost.Late++
+				c.find(ruleLate, s.Began, "%s", c.describe(s, k))
+			}
 		}
 	}
 }

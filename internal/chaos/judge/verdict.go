@@ -57,6 +57,7 @@ type Verdict struct {
 	Interrupted int
 
 	OverdueWaits int
+	Calls        Calls
 	Lost         Lost
 	Forgotten    Forgotten
 	// Convergence is the longest time from the healing of all faults until
@@ -99,8 +100,10 @@ type Failed struct {
 }
 
 // Lost counts what asynchronous replication lost: versions that Redis had
-// acknowledged and forgot, and the reads and fills that are excused by that.
-type Lost struct{ Versions, Reads, Fills int }
+// acknowledged and forgot, and the reads and fills that are excused by that. Late
+// are those of the reads that began so long after the takeover that the
+// invalidation should have been sent again by then (Options.ReplayWindow).
+type Lost struct{ Versions, Reads, Fills, Late int }
 
 // Forgotten counts versions of keys of [history.ClassVersioned] that Redis held
 // and dropped while a Set of an older one was under way, which then found nothing
@@ -144,9 +147,11 @@ func (v *Verdict) Add(o Verdict) {
 	v.Failed.add(o.Failed)
 	v.Interrupted += o.Interrupted
 	v.OverdueWaits += o.OverdueWaits
+	v.Calls.add(o.Calls)
 	v.Lost.Versions += o.Lost.Versions
 	v.Lost.Reads += o.Lost.Reads
 	v.Lost.Fills += o.Lost.Fills
+	v.Lost.Late += o.Lost.Late
 	v.Forgotten.Versions += o.Forgotten.Versions
 	v.Forgotten.Reads += o.Forgotten.Reads
 	v.Convergence = max(v.Convergence, o.Convergence)
@@ -215,6 +220,7 @@ func (v Verdict) Violations() []string {
 	must(v.Unkept, "", "more suspicious reads were not kept to be judged")
 	must(uint64(v.OwnWritesMissed), ruleOwn, "reads missed a write of their own instance")
 	must(uint64(v.StaleFills), ruleFill, "stale fills")
+	must(uint64(v.Lost.Late), ruleLate, "reads still missed what Redis had lost long before, and what was not sent again")
 	must(uint64(v.OldInRedis), ruleRedis, "old values in Redis without a fault of Redis")
 	must(uint64(v.LoadsAboveBound), ruleLoads, "windows with too many loads, at most %d", v.MaxLoads)
 	must(uint64(v.OverdueWaits), ruleWait, "overdue waits")

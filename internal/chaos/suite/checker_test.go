@@ -15,19 +15,23 @@ import (
 )
 
 // verdicts runs some phases on local servers, and judges them.
-func verdicts(t *testing.T, mutant, only string, late bool, seed uint64) (out []judge.Verdict) {
+func verdicts(t *testing.T, mutant, only string, late bool, seed uint64) []judge.Verdict {
+	t.Helper()
+	return judged(t, Config{Mutant: mutant, Only: regexp.MustCompile(only), LateClients: late, Seed: seed})
+}
+
+// judged is verdicts of any run.
+func judged(t *testing.T, cfg Config) (out []judge.Verdict) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("runs a cluster and several processes for some seconds")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	_, err := Run(ctx, Config{
-		Topology: clustertest.Topology{Primaries: 3, ReplicasPerPrimary: 1, Backend: clustertest.Local},
-		Seed:     seed, Short: true, Only: regexp.MustCompile(only), Mutant: mutant, LateClients: late,
-		Log:  t.Logf,
-		Done: func(p *history.Phase) { out = append(out, judge.Phase(p, judge.Options{})) },
-	})
+	cfg.Topology = clustertest.Topology{Primaries: 3, ReplicasPerPrimary: 1, Backend: clustertest.Local}
+	cfg.Short, cfg.Log = true, t.Logf
+	cfg.Done = func(p *history.Phase) { out = append(out, judge.Phase(p, judge.Options{})) }
+	_, err := Run(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

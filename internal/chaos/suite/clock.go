@@ -34,7 +34,7 @@ func buildWithWrongClock(ctx context.Context, dir string) (string, error) {
 
 // buildMutant builds the program without a mechanism of the library.
 func buildMutant(ctx context.Context, name, dir string) (string, error) {
-	m, err := mutants.Find(name)
+	m, err := findMutant(name)
 	if err != nil {
 		return "", fmt.Errorf("chaos: %w", err)
 	}

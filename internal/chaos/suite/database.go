@@ -30,14 +30,14 @@ type database struct {
 func newDatabase(b *board.Board, keys int, l history.Limits) (*database, error) {
 	d := &database{board: b, limits: l, writes: make([][]history.Write, keys)}
 	for key := range keys {
-		if _, err := d.commitOne(history.Parent, key, ""); err != nil {
+		if _, err := d.commitOne(history.Parent, key, "", 0); err != nil {
 			return nil, err
 		}
 	}
 	return d, nil
 }
 
-func (d *database) commitOne(by, key int, verb string) (uint64, error) {
+func (d *database) commitOne(by, key int, verb string, group int) (uint64, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
@@ -50,14 +50,14 @@ func (d *database) commitOne(by, key int, verb string) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	d.writes[key] = append(d.writes[key], history.Write{Key: key, Version: v, By: by, Verb: verb, Committed: history.Now()})
+	d.writes[key] = append(d.writes[key], history.Write{Key: key, Version: v, By: by, Verb: verb, Group: group, Committed: history.Now()})
 	return v, nil
 }
 
 // commit answers instance.OpCommit.
 func (d *database) commit(by int, c instance.Commit) (out instance.Versions, err error) {
 	for _, key := range c.Keys {
-		v, err := d.commitOne(by, key, c.Verb)
+		v, err := d.commitOne(by, key, c.Verb, c.Group)
 		if err != nil {
 			return out, err
 		}
@@ -114,7 +114,7 @@ func (d *database) report(by int, r instance.Report) {
 	for _, p := range r.Replays {
 		for i := range d.writes[p.Key] {
 			w := &d.writes[p.Key][i]
-			if w.By == by && w.Queued && w.Replayed == 0 && d.limits.Delivered(w.Ended, p.At) {
+			if w.By == by && w.Group == p.Group && w.Queued && w.Replayed == 0 && d.limits.Delivered(w.Ended, p.At) {
 				w.Replayed = p.At
 			}
 		}

@@ -24,6 +24,7 @@ type env struct {
 	open      instance.Open // for an instance that is started again
 	work      instance.Work
 	keys      []history.Key
+	groups    []history.Group
 	shards    int
 	shard     int        // the one that faults of one shard hit
 	victim    int        // the instance that faults of one instance hit
@@ -71,6 +72,7 @@ type span struct {
 	detail                  string
 	shards                  []int // nil is all
 	mayLose, forgets, redis bool
+	feeds                   int
 	// commanded takeovers need no pause; see history.Span.
 	commanded bool
 	// late faults take effect at some time after they were made.
@@ -89,7 +91,7 @@ func (e *env) begin(name string, s span) recording {
 	defer e.mu.Unlock()
 	e.spans = append(e.spans, history.Span{
 		Name: name, Detail: s.detail, Shards: s.shards, Began: history.Now(),
-		MayLose: s.mayLose, Forgets: s.forgets, Redis: s.redis, Commanded: s.commanded,
+		MayLose: s.mayLose, Forgets: s.forgets, Redis: s.redis, Commanded: s.commanded, Feeds: s.feeds,
 	})
 	e.log("  %s %s", name, s.detail)
 	return recording{e, len(e.spans) - 1}
@@ -204,7 +206,8 @@ func (e *env) unread(want []uint64) string {
 func (e *env) unwritten(old []uint64) string {
 	for key, k := range e.keys {
 		switch k.Class {
-		case history.ClassQuiet, history.ClassNegative, history.ClassSet, history.ClassVersioned:
+		case history.ClassQuiet, history.ClassNegative, history.ClassSet, history.ClassVersioned,
+			history.ClassTagSlow, history.ClassTagSet, history.ClassSpace, history.ClassPattern, history.ClassBefore:
 			continue
 		}
 		if e.board.Superseded(key, old[key]) == 0 {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +27,7 @@ func freezePrimary(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	return e.during(ctx, "freeze primary", span{detail: n.String(), shards: []int{e.shard}, mayLose: true, redis: true}, func() error {
+	return e.during(ctx, "freeze primary", span{detail: n.String(), shards: []int{e.shard}, mayLose: true, redis: true, feeds: e.instances}, func() error {
 		return errors.Join(n.Freeze(ctx), e.replaced(ctx, e.shard, n))
 	}, e.holding(), func() error { return n.Thaw(ctx) })
 }
@@ -65,7 +66,7 @@ func killPrimary(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	return e.during(ctx, "kill primary", span{detail: n.String(), shards: []int{e.shard}, mayLose: true, redis: true}, func() error {
+	return e.during(ctx, "kill primary", span{detail: n.String(), shards: []int{e.shard}, mayLose: true, redis: true, feeds: e.instances}, func() error {
 		return errors.Join(n.Kill(ctx), e.replaced(ctx, e.shard, n))
 	}, e.holding(), func() error { return n.Start(ctx) })
 }
@@ -158,27 +159,34 @@ func failover(mode clustertest.FailoverMode) func(context.Context, *env) error {
 }
 
 // loseWrites makes Redis forget what it has acknowledged: the replica does not
-// hear of some writes, and takes over.
-func loseWrites(ctx context.Context, e *env) error {
+// hear of the writes of a time, and takes over.
+func loseWrites(of time.Duration) func(context.Context, *env) error {
+	return func(ctx context.Context, e *env) error { return e.loseWrites(ctx, of) }
+}
+
+func (e *env) loseWrites(ctx context.Context, of time.Duration) error {
 	n, replica, err := e.pair(ctx, e.shard)
 	if err != nil {
 		return err
 	}
-	s := span{detail: n.String() + " to " + replica.String(), shards: []int{e.shard}, mayLose: true, redis: true}
+	s := span{detail: n.String() + " to " + replica.String(), shards: []int{e.shard}, mayLose: true, redis: true, feeds: e.instances}
 	return e.during(ctx, "lose acknowledged writes", s, func() error {
-		return errors.Join(e.cluster.CutReplication(ctx, replica), pause(ctx, 300*time.Millisecond), n.Kill(ctx), e.replaced(ctx, e.shard, n))
+		return errors.Join(e.cluster.CutReplication(ctx, replica), pause(ctx, of), e.tellRare(ctx, e.victim, e.shard), n.Kill(ctx), e.replaced(ctx, e.shard, n))
 	}, e.holding(), func() error {
 		return errors.Join(e.cluster.RestoreReplication(ctx, replica), n.Start(ctx))
 	})
 }
 
-// slots returns the slots of the keys of a shard.
+// slots returns the slots of the keys of a shard, and of the tokens of groups.
 func (e *env) slots(shard int) (out []int) {
-	seen := map[int]bool{}
 	for _, k := range e.keys {
-		if k.Shard == shard && !seen[k.Slot] {
-			seen[k.Slot] = true
+		if k.Shard == shard && !slices.Contains(out, k.Slot) {
 			out = append(out, k.Slot)
+		}
+	}
+	for _, g := range e.groups {
+		if g.Shard == shard && !slices.Contains(out, g.Slot) {
+			out = append(out, g.Slot)
 		}
 	}
 	return out
@@ -250,7 +258,7 @@ func (e *env) repeated(ctx context.Context, name string, times int, span func(i 
 
 func dropClients(kind clustertest.ClientType) func(context.Context, *env) error {
 	return func(ctx context.Context, e *env) error {
-		s := span{detail: "of all nodes", redis: true}
+		s := span{detail: "of all nodes", redis: true, feeds: e.instances * e.shards}
 		return e.repeated(ctx, "drop "+string(kind)+" clients", 5, func(int) span { return s },
 			func(int) error { return e.cluster.DropClients(ctx, kind) })
 	}
@@ -267,7 +275,7 @@ func pauseWrites(ctx context.Context, e *env) error {
 }
 
 func flushAll(ctx context.Context, e *env) error {
-	s := span{detail: "of all nodes", forgets: true, redis: true}
+	s := span{detail: "of all nodes", forgets: true, redis: true, feeds: e.instances * e.shards}
 	return e.repeated(ctx, "flush all", 4, func(int) span { return s }, func(int) error { return e.cluster.FlushAll(ctx) })
 }
 

@@ -48,7 +48,7 @@ func slowNode(ctx context.Context, e *env) error {
 func freezeInstance(ctx context.Context, e *env) error {
 	p := e.fleet.proc(e.victim)
 	d := 2 * e.bound
-	return e.during(ctx, "freeze instance", span{detail: fmt.Sprintf("%d for %v", e.victim, d)}, p.Freeze, d, p.Thaw)
+	return e.during(ctx, "freeze instance", span{detail: fmt.Sprintf("%d for %v", e.victim, d), feeds: e.shards}, p.Freeze, d, p.Thaw)
 }
 
 // killInstance kills a process and starts another in its place.

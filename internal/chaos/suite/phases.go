@@ -25,6 +25,8 @@ type phase struct {
 	// values in memory; then there is one instance with several clients.
 	register int
 	l1       bool
+	// groups adds keys with tags, in namespaces of their own, and of patterns.
+	groups bool
 	// wrongClock runs one instance with a wrong clock.
 	wrongClock bool
 	// number is its place in the full list, from 1: what is drawn in a phase
@@ -35,6 +37,9 @@ type phase struct {
 // plan returns the phases that a run does before it soaks.
 func plan(cfg Config) []phase {
 	all := phases(cfg.Seed, cfg.Short)
+	if cfg.Invalidation {
+		all = invalidationPhases(cfg.Broadcast)
+	}
 	for i := range all {
 		all[i].number = i + 1
 	}
@@ -68,7 +73,7 @@ func phases(seed uint64, short bool) []phase {
 		{name: "failover", what: "a replica takes over in agreement, and back", do: failover(clustertest.Graceful)},
 		{name: "failover force", what: "a replica takes over without its primary, and back", do: failover(clustertest.Force)},
 		{name: "failover takeover", what: "a replica takes over without anybody's vote, and back", do: failover(clustertest.Takeover)},
-		{name: "lose writes", what: "replication is cut, then the primary is killed: acknowledged writes are lost for certain", do: loseWrites},
+		{name: "lose writes", what: "replication is cut, then the primary is killed: acknowledged writes are lost for certain", do: loseWrites(300 * time.Millisecond)},
 		{name: "move slots", what: "slots are moved with MIGRATE, and back", do: moveSlots("move slots", false, (*clustertest.Cluster).MoveSlot)},
 		{name: "set slots", what: "slots change hands by SETSLOT alone, without their keys, and back", do: moveSlots("set slots", true, (*clustertest.Cluster).SetSlot)},
 		{name: "add node", what: "a primary is added, gets slots, and is removed", do: addNode},

@@ -40,3 +40,18 @@ func TestPhaseIsTheSameAlone(t *testing.T) {
 		t.Errorf("soaks %+v and %+v", a, b)
 	}
 }
+
+// TestInvalidationPhases: those of both modes have the same numbers, and the bus
+// has phases of its own.
+func TestInvalidationPhases(t *testing.T) {
+	tracking := plan(Config{Seed: 7, Invalidation: true})
+	broadcast := plan(Config{Seed: 7, Invalidation: true, Broadcast: true})
+	if len(tracking) < 10 || len(broadcast) != len(tracking)+2 {
+		t.Errorf("%d phases with tracking, %d with the bus", len(tracking), len(broadcast))
+	}
+	for i, p := range broadcast {
+		if !p.groups || p.number != i+1 || i < len(tracking) && tracking[i].name != p.name {
+			t.Errorf("phase %d of the bus is %q with number %d, groups: %v", i, p.name, p.number, p.groups)
+		}
+	}
+}

@@ -30,6 +30,12 @@ type Config struct {
 	Short bool
 	// Soak, if not 0, goes on with combinations for that long after the phases.
 	Soak time.Duration
+	// Invalidation runs the phases with tags, namespaces and patterns in place
+	// of the others.
+	Invalidation bool
+	// Broadcast makes the instances hear of changes by the bus, and not by
+	// tracking.
+	Broadcast bool
 	// Only, if not nil, leaves out the phases whose name it does not match.
 	Only *regexp.Regexp
 	// Instances is the number of instances. Defaults to 3.
@@ -37,8 +43,8 @@ type Config struct {
 	// Bound is Options.MaxStaleness of the instances. Defaults to 1s.
 	Bound time.Duration
 	// Mutant, if not empty, is the name of a mechanism of the library that is
-	// taken away in all instances, from package mutants: for tests of the
-	// checker.
+	// taken away in all instances, from package mutants or one of ours: for tests
+	// of the checker.
 	Mutant string
 	// LateClients makes the clients of every other instance notice silent
 	// connections later than any fault lasts, by an option that users may set,
@@ -211,17 +217,21 @@ func (r *run) prepare(ctx context.Context, ph phase) (*env, *history.Phase, erro
 	if ph.l1 {
 		rec.Instances = 1
 	}
+	if ph.groups {
+		rec.Keys, rec.Groups = makeGroups(fmt.Sprint("p", ph.number), shards, rec.Keys)
+	}
+	rec.Feed.Broadcast = r.cfg.Broadcast
 	file := filepath.Join(r.dir, fmt.Sprint("board-", ph.number))
 	b, err := board.Open(file, len(rec.Keys), rec.Instances)
 	if err != nil {
 		return nil, nil, err
 	}
 	e := &env{
-		cluster: r.cluster, fleet: r.fleet, board: b, keys: rec.Keys, shards: shards, shard: rng.IntN(shards),
+		cluster: r.cluster, fleet: r.fleet, board: b, keys: rec.Keys, groups: rec.Groups, shards: shards, shard: rng.IntN(shards),
 		victim: rng.IntN(rec.Instances), rand: rng, bound: r.cfg.Bound, short: r.cfg.Short, instances: rec.Instances, log: r.cfg.Log,
 		work: instance.Work{Readers: 2, Spinning: ph.spinning, Pause: 20 * time.Millisecond},
 		open: instance.Open{
-			Instances: rec.Instances, Board: file, Keys: rec.Keys, Namespace: fmt.Sprint("p", ph.number),
+			Instances: rec.Instances, Board: file, Keys: rec.Keys, Groups: rec.Groups, Broadcast: r.cfg.Broadcast, Namespace: fmt.Sprint("p", ph.number),
 			Bound: r.cfg.Bound, Limits: rec.Config, L1Off: ph.register > 0 && !ph.l1, LateClient: r.cfg.LateClients,
 		},
 	}
