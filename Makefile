@@ -7,7 +7,7 @@ MODULES := . bench examples clustertest internal/chaos
 # failure; CI sets it.
 GOTEST ?= go test -race -timeout 600s
 
-.PHONY: test lint fuzz tidy bench-hit chaos soak mutants quickstart
+.PHONY: test lint fuzz tidy bench-hit bench-invalidation chaos soak mutants quickstart outbox
 
 ## test: all tests of all modules, with the race detector
 test:
@@ -36,6 +36,10 @@ tidy:
 bench-hit:
 	go run -C bench ./cmd/hit
 
+## bench-invalidation: tags, the verbs that make values invalid, their lag, and the bus
+bench-invalidation:
+	go run -C bench ./cmd/invalidation
+
 # What the library is called in the report of the chaos suite.
 VERSION = $$(git describe --always --dirty 2>/dev/null)
 
@@ -55,3 +59,7 @@ mutants:
 ## quickstart: the example, on the in-process Redis
 quickstart:
 	go run -C examples ./quickstart
+
+## outbox: events of a database reach the caches while the relay is killed
+outbox:
+	go run -C examples ./outbox

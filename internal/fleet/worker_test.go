@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,6 +39,16 @@ type openArgs struct {
 	// Ledger is the file of the ledger, IDs the identifiers of its keys.
 	Ledger string
 	IDs    []string
+	// Tags, if not nil, has one tag for each of IDs.
+	Tags []string
+}
+
+// tagsOf is Config.Tags: nil if there are none.
+func (a openArgs) tagsOf() func(id string, r row) []string {
+	if a.Tags == nil {
+		return nil
+	}
+	return func(id string, _ row) []string { return []string{a.Tags[slices.Index(a.IDs, id)]} }
 }
 
 // worker is one process of the fleet.
@@ -122,7 +133,7 @@ func (w *worker) open(body json.RawMessage) (err error) {
 	}
 	w.rows, err = rc.New(w.manager, a.Namespace, rc.Config[row]{
 		TTL: a.TTL, StaleFor: a.StaleFor, LeaseTTL: a.LeaseTTL, LockWait: a.LockWait, LoadTimeout: a.LoadTimeout,
-		EarlyFraction: a.EarlyFraction, EarlyBeta: rc.Off, Jitter: rc.Off,
+		EarlyFraction: a.EarlyFraction, EarlyBeta: rc.Off, Jitter: rc.Off, Tags: a.tagsOf(),
 	})
 	return err
 }

@@ -16,6 +16,9 @@ type writeArgs struct {
 	// DeleteEvery makes every that many-th write a Delete instead of a Set,
 	// and the one after it an Expire. 0 only sets.
 	DeleteEvery uint64
+	// Tags makes every write an invalidation of the key's tag, and every third
+	// one an ExpireTag: the values are never written.
+	Tags bool
 }
 
 // writeResult is what came of it.
@@ -55,8 +58,12 @@ func (wr *writer) end() writeResult {
 func (wr *writer) write(key int) {
 	var res writeResult
 	var last uint64 // acknowledged
+	tokens := tokensSeen{}
 	for !wr.stop.Load() {
-		if last > 0 {
+		switch {
+		case wr.args.Tags:
+			res.Lost += wr.lookAtToken(key, last, tokens)
+		case last > 0:
 			res.Lost += wr.look(key, last)
 		}
 		v, err := wr.writeOne(key)
@@ -85,6 +92,13 @@ func (wr *writer) writeOne(key int) (uint64, error) {
 	id := wr.w.args.IDs[key]
 	v := wr.w.ledger.commit(key)
 	ctx := context.Background()
+	if wr.args.Tags {
+		tag, tell := wr.w.args.Tags[key], wr.w.manager.InvalidateTag
+		if v%3 == 0 {
+			tell = wr.w.manager.ExpireTag
+		}
+		return v, tell(ctx, tag)
+	}
 	if n := wr.args.DeleteEvery; n > 0 {
 		switch v % n {
 		case 0:
