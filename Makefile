@@ -7,7 +7,7 @@ MODULES := . bench examples clustertest internal/chaos
 # failure; CI sets it.
 GOTEST ?= go test -race -timeout 600s
 
-.PHONY: test lint fuzz tidy bench-hit bench-invalidation chaos soak mutants quickstart outbox
+.PHONY: test lint fuzz tidy bench-hit bench-invalidation chaos chaos-invalidation soak mutants quickstart outbox
 
 ## test: all tests of all modules, with the race detector
 test:
@@ -46,6 +46,11 @@ VERSION = $$(git describe --always --dirty 2>/dev/null)
 ## chaos: the promises under every fault, alone and combined, on a real cluster; CHAOS has further flags
 chaos:
 	go run -C internal/chaos . -short -version "$(VERSION)" $(CHAOS)
+
+## chaos-invalidation: tags, namespaces and patterns under faults, in both modes of coherence
+chaos-invalidation:
+	go run -C internal/chaos . -short -invalidation -coherence tracking -version "$(VERSION)" $(CHAOS)
+	go run -C internal/chaos . -short -invalidation -coherence broadcast -version "$(VERSION)" $(CHAOS)
 
 ## soak: combinations of faults for as long as SOAK says
 SOAK ?= 2h
