@@ -1,6 +1,8 @@
 package rc_test
 
 import (
+	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -101,4 +103,54 @@ func TestBroadcastSilentBus(t *testing.T) {
 		it, err := s.Lookup(t.Context(), "k")
 		return err != nil || it.Source != rc.FromL1 || it.Stale
 	})
+}
+
+// A write that Redis took and that could not be announced is an error, and is
+// announced as soon as that works: until then others may show the old value.
+func TestBroadcastAnnouncementFails(t *testing.T) {
+	t.Parallel()
+	srv := start(t)
+	o := broadcasting()
+	o.Heartbeat = time.Minute // nothing is tried again by itself
+	ma, a := instance(t, srv, o, rc.Config[string]{})
+	_, b := instance(t, srv, o, rc.Config[string]{})
+	set(t, a, "k", "v")
+	cached(t, b, "k", "v")
+	srv.FailNext("EVALSHA", "OOM command not allowed", 1) // Delete itself is a DEL
+	var inv *rc.InvalidationError
+	if err := a.Delete(t.Context(), "k"); !errors.As(err, &inv) || !inv.Queued {
+		t.Fatalf("Delete = %v, want a queued InvalidationError", err)
+	}
+	if n := ma.Stats().AnnounceErrors; n != 1 {
+		t.Errorf("AnnounceErrors = %d, want 1", n)
+	}
+	missing(t, a, "k", "the one who deleted it")
+	if err := ma.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the other one to be told", func() bool { _, found, err := b.Get(t.Context(), "k"); return !found && err == nil })
+}
+
+// A pattern reaches the memory of the others on every partition of the bus.
+func TestBroadcastPattern(t *testing.T) {
+	t.Parallel()
+	srv := start(t)
+	_, a := instance(t, srv, broadcasting(), rc.Config[string]{})
+	_, b := instance(t, srv, broadcasting(), rc.Config[string]{})
+	const ids = 50
+	for i := range ids {
+		set(t, a, fmt.Sprint("x:", i), "v")
+		set(t, a, fmt.Sprint("y:", i), "v")
+	}
+	for i := range ids {
+		cached(t, b, fmt.Sprint("x:", i), "v")
+		cached(t, b, fmt.Sprint("y:", i), "v")
+	}
+	if n, err := a.InvalidatePattern(t.Context(), "x:*"); n != ids || err != nil {
+		t.Fatalf("InvalidatePattern = %d, %v, want %d", n, err, ids)
+	}
+	for i := range ids {
+		until(t, "the other one to be told", func() bool { _, found, err := b.Get(t.Context(), fmt.Sprint("x:", i)); return !found && err == nil })
+		cached(t, b, fmt.Sprint("y:", i), "v")
+	}
 }

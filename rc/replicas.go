@@ -59,7 +59,7 @@ type replicaWaitKey struct{}
 // once Redis has taken it, until n replicas of its primary have it too (WAIT), for
 // the given time at most: after it a failover to one of them does not lose it. It
 // holds for Set, SetMany, Delete, DeleteMany, DeleteBefore, Expire, Clear,
-// ExpireAll, InvalidateTag and ExpireTag, also those of Emit, and not for what
+// ExpireAll, InvalidateTag and ExpireTag, also by Emit, and not for what
 // loads store, InvalidatePattern removes or Consume applies.
 //
 // If fewer have it in time, the error joins a [*ReplicasError] for each primary;
