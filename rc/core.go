@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/maypok86/otter/v2"
+	"github.com/redis/rueidis"
 
 	"github.com/fleetcache/fleetcache/internal/envelope"
 	"github.com/fleetcache/fleetcache/internal/flight"
@@ -31,8 +32,10 @@ type core struct {
 	index   *otter.Cache[string, *near.Entry]
 	flights flight.Group
 	reads   reads
-	nsKey   string // of the namespace's token
-	nsToken atomic.Pointer[token]
+	// nsKeys are the keys of the namespace's tokens, by group of slots; outside a
+	// cluster there is one. nsTokens are those in memory.
+	nsKeys   []string
+	nsTokens []atomic.Pointer[token]
 	// tagged reports that values have tags which only the values name.
 	tagged  atomic.Bool
 	cold    coldness
@@ -59,7 +62,15 @@ func newCore(m *Manager, ns string, cfg settings, types typeFuncs) (*core, error
 	if err != nil {
 		return nil, err
 	}
-	c := &core{m: m, ns: ns, space: space, nsKey: space.TokenKey(), cfg: cfg, types: types, fallback: make(chan struct{}, cfg.fallbackLoads)}
+	c := &core{m: m, ns: ns, space: space, cfg: cfg, types: types, fallback: make(chan struct{}, cfg.fallbackLoads)}
+	c.nsKeys = []string{space.TokenKey(-1)}
+	if m.client.Mode() == rueidis.ClientModeCluster {
+		c.nsKeys = c.nsKeys[:0]
+		for g := range key.SpaceGroups {
+			c.nsKeys = append(c.nsKeys, space.TokenKey(g))
+		}
+	}
+	c.nsTokens = make([]atomic.Pointer[token], len(c.nsKeys))
 	c.tagged.Store(types.tags != nil)
 	if cfg.l1Size > 0 {
 		c.index, err = otter.New(&otter.Options[string, *near.Entry]{

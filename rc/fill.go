@@ -51,7 +51,7 @@ func (cl *claim) joinable() bool {
 func (c *core) loadHeld(ctx context.Context, fc *flight.Call, j job, token string) (any, error) {
 	fc.Finish() // another process may be waiting for it
 	cl := &claim{c: c, k: j.k, token: token}
-	if cl.before, j.cause = c.capture(ctx, j.o.tags); j.cause != nil {
+	if cl.before, j.cause = c.captureOne(ctx, j); j.cause != nil {
 		c.release(ctx, cl, "")
 		return c.loadDegraded(ctx, fc, j)
 	}
@@ -62,6 +62,15 @@ func (c *core) loadHeld(ctx context.Context, fc *flight.Call, j job, token strin
 		c.m.table.Release(w)
 	}
 	return c.settle(ctx, fc, j, cl, l)
+}
+
+// captureOne reads the tokens before the load of a job.
+func (c *core) captureOne(ctx context.Context, j job) (*captured, error) {
+	got, err := c.capture(ctx, []string{j.k.rk}, j.o.tags)
+	if err == nil {
+		err = got.ns[c.nsGroup(j.k.rk)].err
+	}
+	return got, err
 }
 
 // watchAfter is how long a load runs before its claim is watched. Most are over
@@ -195,7 +204,7 @@ func (c *core) tag(ctx context.Context, p *parcel, before *captured, known, adde
 	}
 	tags, err := c.tagsOf(p.k.id, v, known, added)
 	if err == nil {
-		p.stamp, err = c.stamp(ctx, before, tags)
+		p.stamp, err = c.stamp(ctx, before, p.k.rk, tags)
 	}
 	return err
 }

@@ -104,16 +104,33 @@ func (b *batch) loadOwn(ctx context.Context, own []*item) error {
 	return nil
 }
 
-// capture reads the tokens before the load. If they cannot be read, the claims
+// capture reads the tokens before the load. Where they cannot be read, the claims
 // are given back: nothing may be stored.
 func (b *batch) capture(ctx context.Context, own []*item) {
-	var err error
-	if b.before, err = b.c.capture(ctx, b.o.tags); err == nil {
+	var keys []string
+	for _, it := range own {
+		if it.token != "" {
+			keys = append(keys, it.k.rk)
+		}
+	}
+	if len(keys) == 0 {
 		return
 	}
-	b.release(ctx, own, "")
+	var err error
+	b.before, err = b.c.capture(ctx, keys, b.o.tags)
+	var lost []*item
 	for _, it := range own {
-		it.token, it.cause = "", err
+		cause := err
+		if cause == nil && it.token != "" {
+			cause = b.before.ns[b.c.nsGroup(it.k.rk)].err
+		}
+		if it.token != "" && cause != nil {
+			lost, it.cause = append(lost, it), cause
+		}
+	}
+	b.release(ctx, lost, "")
+	for _, it := range lost {
+		it.token = ""
 	}
 }
 

@@ -102,7 +102,7 @@ func (c *core) find(ctx context.Context, k keyed) (*cand, MissReason, error) {
 	}
 	held, proven := c.held(k)
 	if held != nil && !proven {
-		proven = c.revouch(ctx, held)
+		proven = c.revouch(ctx, k, held)
 	}
 	if proven {
 		return held, 0, nil
@@ -140,11 +140,11 @@ func (c *core) held(k keyed) (d *cand, proven bool) {
 
 // revouch proves a value in memory whose namespace or tags are in doubt, by
 // asking for their tokens, which is one answer for all such values.
-func (c *core) revouch(ctx context.Context, d *cand) bool {
+func (c *core) revouch(ctx context.Context, k keyed, d *cand) bool {
 	if !c.m.table.Coherent(d.entry, c.m.now()) || d.entry.Detached() {
 		return false
 	}
-	v := c.vouch(ctx, d.ns, d.tags)
+	v := c.vouch(ctx, k.rk, d.ns, d.tags)
 	if !v.good || v.soft || v.deps == nil {
 		return false
 	}
@@ -242,7 +242,7 @@ func (c *core) open(ctx context.Context, k keyed, v lease.Value) (*cand, MissRea
 		return d, MissCodec, nil
 	}
 	d.ns, d.tags = lease.Token(h.NamespaceToken), h.Tags
-	ok := c.vouch(ctx, d.ns, d.tags)
+	ok := c.vouch(ctx, k.rk, d.ns, d.tags)
 	switch {
 	case ok.err != nil:
 		return nil, MissUnavailable, ok.err

@@ -22,7 +22,7 @@ func TestWaitKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, k := range []string{
-		space.Key("1"), space.Key("{}%"), space.Key(strings.Repeat("x", 600)), space.TokenKey(),
+		space.Key("1"), space.Key("{}%"), space.Key(strings.Repeat("x", 600)), space.TokenKey(-1), space.TokenKey(3),
 		key.TagKey("", "a{b}"), key.TagKey("", "}"), key.GuardKey("", 3),
 	} {
 		w := waitKey("", k)

@@ -205,8 +205,8 @@ func (ts *tokens) exchange(ctx context.Context, keys []string, mine []asked, lif
 		values = m.redis.ReadMany(octx, ask, true)
 	}
 	for n, v := range values {
-		ts.keep(send[n].rd, v.Value)
 		send[n].rd.t.err = m.done(ctx, m.topo.For(ask[n]), v.Err)
+		ts.keep(send[n].rd, v.Value) // from here on others read the token
 	}
 	ts.mu.Lock()
 	defer ts.mu.Unlock()

@@ -31,7 +31,7 @@ type stamp struct {
 // A captured is the tokens as they were before a load.
 type captured struct {
 	at     int64
-	ns     *token
+	ns     []*token // by group; nil for groups that nothing loaded is of
 	tags   []string // known beforehand
 	tokens []*token // of tags
 	// guards are those of all groups, for tags that only the loaded value
@@ -51,26 +51,40 @@ func (c *core) tagKeys(tags []string) []string {
 	return keys
 }
 
-// namespace returns the token of the service's namespace, which is mostly in
+// nsGroup returns which of the namespace's tokens the value of a key depends on.
+func (c *core) nsGroup(rk string) int {
+	if len(c.nsKeys) == 1 {
+		return 0
+	}
+	return key.SpaceGroup(near.Slot(rk))
+}
+
+// namespace returns a token of the service's namespace, which is mostly in
 // memory.
-func (c *core) namespace(ctx context.Context, life time.Duration) *token {
+func (c *core) namespace(ctx context.Context, group int, life time.Duration) *token {
 	now := c.m.now()
-	if t := c.nsToken.Load(); c.m.tokens.good(t, now) && t.until-now >= int64(life/2) {
+	if t := c.nsTokens[group].Load(); c.m.tokens.good(t, now) && t.until-now >= int64(life/2) {
 		return t
 	}
-	t := c.m.tokens.get(ctx, []string{c.nsKey}, life)[0]
+	t := c.m.tokens.get(ctx, []string{c.nsKeys[group]}, life)[0]
 	if t.err == nil && t.value != 0 {
-		c.nsToken.Store(t)
+		c.nsTokens[group].Store(t)
 	}
 	return t
 }
 
-// capture reads the tokens before a load. The error says which could not be
-// read: then nothing may be stored.
-func (c *core) capture(ctx context.Context, tags []string) (*captured, error) {
-	got := &captured{at: c.m.now(), ns: c.namespace(ctx, c.life()), tags: tags}
-	if got.ns.err != nil {
-		return nil, got.ns.err
+// capture reads the tokens before a load of keys. The error says which could not
+// be read: then nothing may be stored. Those of the namespace have errors of their
+// own, see captured.of.
+func (c *core) capture(ctx context.Context, keys []string, tags []string) (*captured, error) {
+	got := &captured{at: c.m.now(), ns: make([]*token, len(c.nsKeys)), tags: tags}
+	if len(keys) > 1 {
+		c.warmSpace(ctx, keys, c.life())
+	}
+	for _, k := range keys {
+		if g := c.nsGroup(k); got.ns[g] == nil {
+			got.ns[g] = c.namespace(ctx, g, c.life())
+		}
 	}
 	if len(tags) > 0 {
 		got.tokens = c.m.tokens.get(ctx, c.tagKeys(tags), c.life())
@@ -93,14 +107,16 @@ func (cp *captured) coherent(ts *tokens, now int64) bool {
 		return true
 	}
 	bad := func(t *token) bool { return !ts.good(t, now) }
-	return !bad(cp.ns) && !slices.ContainsFunc(cp.tokens, bad) && !slices.ContainsFunc(cp.guards, bad)
+	return !slices.ContainsFunc(cp.ns, func(t *token) bool { return t != nil && bad(t) }) &&
+		!slices.ContainsFunc(cp.tokens, bad) && !slices.ContainsFunc(cp.guards, bad)
 }
 
 // stamp returns what a loaded value with these tags is stored with. Tags that
 // were not known before the load are proven not to have changed since: their
 // token was in memory by then, or their guard is what it was.
-func (c *core) stamp(ctx context.Context, cp *captured, tags []string) (s stamp, err error) {
-	s.ns, s.deps = cp.ns.value, cp.ns.alone
+func (c *core) stamp(ctx context.Context, cp *captured, rk string, tags []string) (s stamp, err error) {
+	ns := cp.ns[c.nsGroup(rk)]
+	s.ns, s.deps = ns.value, ns.alone
 	if len(tags) == 0 {
 		return s, nil
 	}
@@ -127,7 +143,7 @@ func (c *core) stamp(ctx context.Context, cp *captured, tags []string) (s stamp,
 		}
 		tokens = append(slices.Clip(tokens), more...)
 	}
-	return c.seal(s, append(slices.Clip(cp.tags), late...), tokens, cp.ns), nil
+	return c.seal(s, append(slices.Clip(cp.tags), late...), tokens, ns), nil
 }
 
 // prove returns an error unless the guards of the tags have not changed since the
@@ -166,8 +182,8 @@ func (c *core) prove(ctx context.Context, cp *captured, tags []string) error {
 }
 
 // stampNow returns what a value that is written now is stored with.
-func (c *core) stampNow(ctx context.Context, tags []string) (s stamp, err error) {
-	ns := c.namespace(ctx, c.life())
+func (c *core) stampNow(ctx context.Context, rk string, tags []string) (s stamp, err error) {
+	ns := c.namespace(ctx, c.nsGroup(rk), c.life())
 	if ns.err != nil {
 		return s, ns.err
 	}
@@ -219,8 +235,8 @@ type verdict struct {
 
 // vouch compares the tokens a value was stored with to the current ones. A
 // token that is missing, for whatever reason, is not the same.
-func (c *core) vouch(ctx context.Context, ns lease.Token, tags []envelope.Tag) (v verdict) {
-	nst := c.namespace(ctx, 0)
+func (c *core) vouch(ctx context.Context, rk string, ns lease.Token, tags []envelope.Tag) (v verdict) {
+	nst := c.namespace(ctx, c.nsGroup(rk), 0)
 	var tokens []*token
 	if len(tags) > 0 {
 		names := make([]string, len(tags))
@@ -264,8 +280,26 @@ func (c *core) warm(ctx context.Context, tags map[string]bool, life time.Duratio
 	c.m.tokens.get(ctx, c.tagKeys(names), life)
 }
 
+// warmSpace is warm for the tokens of the namespace that keys depend on.
+func (c *core) warmSpace(ctx context.Context, keys []string, life time.Duration) {
+	var want []string
+	now := c.m.now()
+	seen := make([]bool, len(c.nsKeys))
+	for _, k := range keys {
+		g := c.nsGroup(k)
+		if !seen[g] && !c.m.tokens.good(c.nsTokens[g].Load(), now) {
+			want = append(want, c.nsKeys[g])
+		}
+		seen[g] = true
+	}
+	if len(want) > 1 {
+		c.m.tokens.get(ctx, want, life)
+	}
+}
+
 // warmStored is warm for values that were read.
 func (c *core) warmStored(ctx context.Context, raws []lease.ValueOr, keys []string) {
+	c.warmSpace(ctx, keys, 0)
 	tags := map[string]bool{}
 	for i, v := range raws {
 		if v.Err != nil || v.Raw == nil {

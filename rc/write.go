@@ -95,7 +95,7 @@ func (c *core) set(ctx context.Context, id string, v any, opts []Opt) error {
 	if err != nil {
 		return errors.Join(c.unpackable(err), c.invalidate(ctx, k, false))
 	}
-	if p.stamp, err = c.stampNow(ctx, tags); err != nil {
+	if p.stamp, err = c.stampNow(ctx, k.rk, tags); err != nil {
 		// Without its tokens the value cannot be stored: then the old one
 		// must go.
 		return c.unstamped(ctx, k, err)

@@ -41,7 +41,7 @@ func (c *core) setMany(ctx context.Context, values map[string]any, opts []Opt) e
 			errs[id] = errors.Join(c.unpackable(err), c.invalidate(ctx, k, false))
 			continue
 		}
-		if p.stamp, err = c.stampNow(ctx, tags); err != nil {
+		if p.stamp, err = c.stampNow(ctx, k.rk, tags); err != nil {
 			errs[id] = c.unstamped(ctx, k, err)
 			continue
 		}

@@ -218,6 +218,22 @@ func quote(s string) string {
 	return fmt.Sprintf("%q…", s[:most])
 }
 
-// TokenKey returns the key of the namespace's token. It is no key of a value,
-// and no pattern of values matches it.
-func (s Space) TokenKey() string { return strings.TrimSuffix(s.head, "{") + "#token" }
+// SpaceGroups is how many tokens a namespace has in a cluster: one for each range
+// of 512 slots, in a slot of that range. So a value and the token it depends on
+// are on the same primary, but for ranges that are divided between two, and a
+// primary that is down takes no values of others with it.
+const SpaceGroups = 32
+
+// SpaceGroup returns the group of a slot.
+func SpaceGroup(slot uint16) int { return int(slot) * SpaceGroups / 16384 }
+
+// TokenKey returns the key of a token of the namespace: that of a group in a
+// cluster, the only one elsewhere if the group is negative. It is no key of a
+// value, and no pattern of values matches it.
+func (s Space) TokenKey(group int) string {
+	k := strings.TrimSuffix(s.head, "{") + "#token"
+	if group < 0 {
+		return k
+	}
+	return k + ":{" + groupNames()[group*TagGroups/SpaceGroups] + "}"
+}

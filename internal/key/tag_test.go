@@ -41,7 +41,7 @@ func TestTagKeysAreStable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := s.TokenKey(), "app:v2:users:#token"; got != want {
+	if got, want := s.TokenKey(-1), "app:v2:users:#token"; got != want {
 		t.Errorf("TokenKey = %q, want %q", got, want)
 	}
 }

@@ -92,23 +92,12 @@ func (g *groupMaker) rare(shard, i int) {
 	g.groups[g.byName[tag]].Rare = true
 }
 
-// space adds a namespace whose token is on a shard, with keys on the others. The
+// space adds a namespace with keys on two shards; its tokens are on theirs. The
 // first is invalidated all the time.
 func (g *groupMaker) space(shard int) {
-	var name string
-	var slot int
-	for n := 0; ; n++ {
-		name = fmt.Sprintf("space%d-%d", shard, n)
-		space, err := key.NewSpace("", "", g.prefix+"/"+name)
-		if err != nil {
-			panic(err) // the name is ours
-		}
-		if slot = redisnode.Slot(space.TokenKey()); g.shardOf(slot) == shard {
-			break
-		}
-	}
+	name := fmt.Sprintf("space%d", shard)
 	for i := range 2 {
-		g.join(history.GroupNamespace, name, slot, g.key(history.ClassSpace, fmt.Sprint(shard), shard+1+i), shard > 0)
+		g.join(history.GroupNamespace, name, -1, g.key(history.ClassSpace, fmt.Sprint(shard), shard+1+i), shard > 0)
 	}
 }
 

@@ -23,7 +23,7 @@ func TestGroups(t *testing.T) {
 		if len(g.Keys) == 0 {
 			t.Errorf("group %q has no keys", g.Name)
 		}
-		if (g.Kind == history.GroupPattern) != (g.Shard < 0) || g.Shard >= shards {
+		if (g.Kind != history.GroupTag) != (g.Shard < 0) || g.Shard >= shards {
 			t.Errorf("group %q is on shard %d", g.Name, g.Shard)
 		}
 		if g.Shard >= 0 {

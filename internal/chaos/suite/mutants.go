@@ -25,8 +25,8 @@ var ours = []mutants.Mutant{
 	},
 	{
 		Name: "namespace-read-after-the-load", File: "rc/vouch.go",
-		Old: "s.ns, s.deps = cp.ns.value, cp.ns.alone",
-		New: "if ns := c.m.tokens.get(ctx, []string{c.nsKey}, c.life())[0]; ns.err == nil {\n\t\tcp.ns = ns\n\t}\n\ts.ns, s.deps = cp.ns.value, cp.ns.alone",
+		Old: "s.ns, s.deps = ns.value, ns.alone\n\tif len(tags) == 0 {\n\t\treturn s, nil\n\t}\n\tlate",
+		New: "if now := c.namespace(ctx, c.nsGroup(rk), c.life()); now.err == nil {\n\t\tns = now\n\t}\n\ts.ns, s.deps = ns.value, ns.alone\n\tif len(tags) == 0 {\n\t\treturn s, nil\n\t}\n\tlate",
 	},
 	{
 		Name: "nothing-sent-again", File: "rc/recent.go",

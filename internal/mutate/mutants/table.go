@@ -258,7 +258,7 @@ var All = []Mutant{
 		"a.rd.again = a.rd.t.err != nil && ctx.Err() != nil", "a.rd.again = false",
 		rcPkg, "^TestRaceTagTokenReaderLeaves$"},
 	{"namespace-token-trusted", "rc/vouch.go",
-		"if t := c.nsToken.Load(); c.m.tokens.good(t, now) && ", "if t := c.nsToken.Load(); t != nil && ",
+		"if t := c.nsTokens[group].Load(); c.m.tokens.good(t, now) && ", "if t := c.nsTokens[group].Load(); t != nil && ",
 		rcPkg, "^TestRaceTagReadYourOwn$"},
 	{"late-tags-unguarded", "rc/vouch.go",
 		"if !c.m.tokens.good(g, c.m.now()) {", "if false {",
