@@ -373,7 +373,7 @@ func TestRaceSilentFeed(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	next := stored(t, srv, "new")
-	_, a := instance(t, srv, rc.Options{OpTimeout: 50 * time.Millisecond, MaxStaleness: 10 * time.Second}, rc.Config[string]{})
+	_, a := instance(t, srv, rc.Options{OpTimeout: 250 * time.Millisecond, MaxStaleness: 10 * time.Second}, rc.Config[string]{})
 	set(t, a, "k", "old")
 	inMemory(t, srv, a, "old")
 	srv.Freeze()
