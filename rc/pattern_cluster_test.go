@@ -244,3 +244,34 @@ func putMany(t *testing.T, client rueidis.Client, s *rc.CacheService[string], he
 		}
 	}
 }
+
+// TestPatternMillionMoving invalidates a million values while 1,000 slots move.
+// Run it with -million.
+func TestPatternMillionMoving(t *testing.T) {
+	if !*million {
+		t.Skip("without -million")
+	}
+	const n = 1_000_000
+	c := localredis.NewCluster(t, localredis.ClusterConfig{Flavor: localredis.Redis})
+	m := openCluster(t, c)
+	s := service2[string](t, m)
+	putMany(t, m.Client(), s, "product:", n)
+	moved := make(chan error, 1)
+	go func() { moved <- c.MoveSlots(t.Context(), 0, 999, c.Nodes()[1]) }()
+	began := time.Now()
+	got, err := s.InvalidatePattern(t.Context(), "product:*")
+	took := time.Since(began)
+	if err != nil {
+		t.Errorf("InvalidatePattern = %d, %v", got, err)
+	}
+	if err := <-moved; err != nil {
+		t.Errorf("MoveSlots: %v", err)
+	}
+	t.Logf("%d removed in %v, all moved after %v", got, took.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
+	for _, node := range c.Nodes() {
+		reply, err := node.Do(t.Context(), "EVAL", "local n, at = 0, '0' repeat local r = redis.call('SCAN', at, 'MATCH', '*product:*', 'COUNT', 10000) at = r[1] n = n + #r[2] until at == '0' return n", "0")
+		if left, _ := reply.(int64); left != 0 || err != nil {
+			t.Errorf("%s has %v of them left, %v", node.Addr(), reply, err)
+		}
+	}
+}
