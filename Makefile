@@ -4,25 +4,42 @@
 MODULES := . bench examples clustertest internal/chaos
 
 # RC_REQUIRE_REDIS=1 turns the skip of a suite without its server into a
-# failure; CI sets it.
-GOTEST ?= go test -race -timeout 900s
+# failure; CI sets it. go test looks for little of what vet does, so it is left
+# to vet.
+GOTEST ?= go test -vet=off -timeout 900s
 
-.PHONY: test lint fuzz tidy bench-hit bench-invalidation chaos chaos-invalidation soak mutants quickstart outbox
+# What others import is tested with the race detector. What is only run is tested
+# as it is run: compiling everything it needs once more takes minutes.
+test-of-% vet-%: RACE = -race
+test-of-bench test-of-examples test-of-internal/chaos vet-bench vet-examples vet-internal/chaos: RACE =
+# make test SHORT= runs all: what takes long to measure, all of clustertest in
+# containers, and the judges of the chaos suite on broken libraries.
+test-of-clustertest test-of-bench test-of-internal/chaos: SHORT = -short
 
-## test: all tests of all modules, with the race detector
-test: test-of-.
-	@$(MAKE) --no-print-directory --output-sync=target -j2 test-of-clustertest test-of-bench test-of-examples
-	@$(MAKE) --no-print-directory test-of-internal/chaos
+.PHONY: test lint format vet-386 fuzz tidy bench bench-quick bench-report bench-hit bench-invalidation bench-lock chaos chaos-invalidation chaos-lock soak mutants quickstart outbox
+
+## test: format and vet, and the tests of all modules; SHORT= with those that take long
+test: format test-of-.
+	@$(MAKE) --no-print-directory --output-sync=target -j2 test-of-clustertest $(MODULES:%=vet-%) \
+	  test-of-examples test-of-internal/chaos test-of-bench
 
 # One module at a time, because their tests have deadlines; but those of
-# clustertest wait for six minutes, and leave room for small ones.
+# clustertest wait for servers most of the time, and leave room for the rest.
 $(MODULES:%=test-of-%): test-of-%:
-	@echo "== $*"; cd $* && $(GOTEST) ./...
+	@echo "== test $*"; cd $* && $(GOTEST) $(RACE) $(SHORT) ./...
 
 ## lint: formatting, vet, and modules in order
-lint:
+lint: format $(MODULES:%=vet-%) vet-386
+
+format:
 	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "gofmt: $$bad"; exit 1; fi
-	@for m in $(MODULES); do echo "== $$m"; (cd $$m && go vet ./... && go mod tidy -diff) || exit 1; done
+
+# As the tests, which then need not compile anew.
+$(MODULES:%=vet-%): vet-%:
+	@echo "== vet $*"; cd $* && go vet $(RACE) ./... && go mod tidy -diff
+
+## vet-386: vet for a machine of 32 bits
+vet-386:
 	GOARCH=386 go vet ./...
 
 ## fuzz: each fuzz target for FUZZTIME
@@ -58,6 +75,10 @@ chaos-invalidation:
 	go run -C internal/chaos . -short -invalidation -coherence tracking -version "$(VERSION)" $(CHAOS)
 	go run -C internal/chaos . -short -invalidation -coherence broadcast -version "$(VERSION)" $(CHAOS)
 
+## chaos-lock: no two holders of a lock at a time, under faults; CHAOS=-short for a minute of it
+chaos-lock:
+	go run -C internal/chaos . -locks $(CHAOS)
+
 ## soak: combinations of faults for as long as SOAK says
 SOAK ?= 2h
 soak:
@@ -74,3 +95,23 @@ quickstart:
 ## outbox: events of a database reach the caches while the relay is killed
 outbox:
 	go run -C examples ./outbox
+
+# In the order of the report.
+BENCHES := compare stampede steps scaling lock
+
+## bench: everything side by side with its peers, and docs/benchmarks.md with its plots and the table in README.md made of it
+bench:
+	@for p in $(BENCHES); do echo "== $$p"; go run -C bench ./cmd/$$p -out ../docs/benchmarks || exit 1; done
+	@$(MAKE) --no-print-directory bench-report
+
+## bench-report: docs/benchmarks.md, its plots and the table in README.md, of what was measured last
+bench-report:
+	go run -C bench ./cmd/report
+
+## bench-lock: locks beside those of others, alone and with 64 waiters
+bench-lock:
+	go run -C bench ./cmd/lock
+
+## bench-quick: the figures of a few minutes, one line
+bench-quick:
+	go run -C bench ./cmd/quick

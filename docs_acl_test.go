@@ -16,17 +16,21 @@ import (
 	"github.com/fleetcache/fleetcache/rc"
 )
 
-// aclRules returns the rules that docs/operations.md gives in its block of the
-// name: what is tested is what is documented.
+// aclRules returns the rules that docs/operations.md, or docs/locks.md, gives in
+// its block of the name: what is tested is what is documented.
 func aclRules(t *testing.T, name string) []string {
 	t.Helper()
-	text, err := os.ReadFile("docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
+	var text []byte
+	for _, doc := range []string{"docs/operations.md", "docs/locks.md"} {
+		b, err := os.ReadFile(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, b...)
 	}
 	m := regexp.MustCompile("(?s)<!-- acl: " + name + " -->\n+```\n(.*?)```").FindSubmatch(text)
 	if m == nil {
-		t.Fatalf("docs/operations.md has no block of ACL rules named %q", name)
+		t.Fatalf("no document has a block of ACL rules named %q", name)
 	}
 	return strings.Fields(string(m[1]))
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/fleetcache/fleetcache/internal/nap"
 )
 
 // stepTimeout bounds the begin and the end of a fault, each.
@@ -134,7 +136,7 @@ func (r *chaosRun) prepare() error {
 // the reason to begin no more.
 func (r *chaosRun) steps(ctx context.Context) error {
 	for _, step := range r.schedule.Steps {
-		if err := sleep(ctx, time.Until(r.start.Add(step.At))); err != nil {
+		if err := nap.For(ctx, time.Until(r.start.Add(step.At))); err != nil {
 			return err
 		}
 		f, _ := faultNamed(r.faults, step.Fault)
@@ -208,7 +210,7 @@ func (r *chaosRun) finish(ctx context.Context, p *running) {
 	step := p.report.Step
 	if p.report.Err == nil {
 		// The end of ctx only makes the fault end sooner.
-		_ = sleep(ctx, time.Until(p.report.Held.Add(step.Lasts)))
+		_ = nap.For(ctx, time.Until(p.report.Held.Add(step.Lasts)))
 	}
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
 	defer cancel()
@@ -251,17 +253,5 @@ func (r *chaosRun) log(format string, args ...any) {
 	defer r.mu.Unlock()
 	if r.options.Log != nil {
 		r.options.Log(format, args...)
-	}
-}
-
-// sleep returns after d or with the error of ctx.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

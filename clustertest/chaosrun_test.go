@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/redis/rueidis"
 )
 
 // everyFault is a schedule with each built-in fault once, as fast as it goes.
@@ -30,16 +32,16 @@ func everyFault(t Topology) Schedule {
 func TestScheduleRun(t *testing.T) {
 	t.Parallel()
 	forEachBackend(t, func(t *testing.T, on Topology) {
+		long(t, on)
 		on.ReplicasPerPrimary = 1
 		c := Start(t, on)
 		client := clientOf(t, c.ClientOption())
-		for i := range 100 {
-			set(t, client, fmt.Sprint("key", i), strings.Repeat("x", 100))
-		}
 		// Containers do the same with more patience; TestFaults has each fault.
 		if c.Backend() == Local {
+			setAll(t, client)
 			testEveryFault(t, c)
 		}
+		setAll(t, client) // those that were killed have forgotten theirs
 		concurrent, err := Chaos(1, ChaosConfig{
 			Topology: c.Topology(), Duration: 2 * time.Second, MaxLasting: time.Second,
 			MinGap: 100 * time.Millisecond, MaxGap: 300 * time.Millisecond, Concurrent: true,
@@ -49,6 +51,14 @@ func TestScheduleRun(t *testing.T) {
 		waitStable(t, c)
 		set(t, client, "after", "v")
 	})
+}
+
+// setAll puts keys on every shard, for faults that want some.
+func setAll(t *testing.T, client rueidis.Client) {
+	t.Helper()
+	for i := range 100 {
+		set(t, client, fmt.Sprint("key", i), strings.Repeat("x", 100))
+	}
 }
 
 // testEveryFault does all built-in faults, one after the other.

@@ -256,6 +256,7 @@ func containersOf(t *testing.T, pid int) (names []string) {
 func TestNothingIsLeftBehind(t *testing.T) {
 	t.Parallel()
 	forEachBackend(t, func(t *testing.T, on Topology) {
+		long(t, on)
 		on.Mode, on.ReplicasPerPrimary = Replicated, 1
 		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 			t.Run(sig.String(), func(t *testing.T) { testSignalled(t, "wait", on, sig) })
@@ -332,6 +333,7 @@ func testDead(t *testing.T, program string, on Topology, end func(*child)) {
 func TestTwentyClusters(t *testing.T) {
 	t.Parallel()
 	forEachBackend(t, func(t *testing.T, on Topology) {
+		long(t, on)
 		count := "4"
 		if on.Backend == Local && on.Server == redisServer {
 			count = "20"

@@ -13,6 +13,7 @@ import (
 func TestContract(t *testing.T) {
 	t.Parallel()
 	forEachBackend(t, func(t *testing.T, on Topology) {
+		long(t, on)
 		for _, mode := range []Mode{ClusterMode, Replicated, SentinelMode} {
 			t.Run(mode.String(), func(t *testing.T) {
 				topology := on

@@ -204,15 +204,20 @@ func TestLinkBlackholeBlocksServer(t *testing.T) {
 	l := setupLink(t)
 	client, server := l.open(t)
 	l.Blackhole()
-	if err := server.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
+	n := 0
+	writing := inBackground(t, func() (err error) { n, err = server.Write(make([]byte, 64<<20)); return err })
+	in := &client.(*conn).in
+	size := func() int {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		return in.size
+	}
+	eventuallyTrue(t, "a full queue", func() bool { return size() >= queueLimit })
+	if err := server.SetWriteDeadline(time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	n, err := server.Write(make([]byte, 64<<20))
-	wantTimeout(t, err)
-	in := &client.(*conn).in
-	in.mu.Lock()
-	held := in.size
-	in.mu.Unlock()
+	wantTimeout(t, writing())
+	held := size()
 	if held < queueLimit || held > queueLimit+(32<<10) {
 		t.Errorf("%d bytes are held, want about %d", held, queueLimit)
 	}

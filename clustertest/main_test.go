@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/fleetcache/fleetcache/internal/nap"
 )
 
 // Environment variables of these tests.
@@ -38,6 +40,15 @@ func TestMain(m *testing.M) {
 		_ = parallel.Value.Set("4") // a number is what it takes
 	}
 	os.Exit(m.Run())
+}
+
+// long skips, with -short, what takes long in containers and says little that it
+// does not say of processes.
+func long(t *testing.T, on Topology) {
+	t.Helper()
+	if testing.Short() && on.Backend == Docker {
+		t.Skip("in containers, without -short only")
+	}
 }
 
 // forEachBackend runs test on every backend and server there is, at the same
@@ -122,7 +133,7 @@ func eventually(t *testing.T, what string, ask func(ctx context.Context) error) 
 		if err == nil {
 			return
 		}
-		if sleep(ctx, 10*time.Millisecond) != nil {
+		if nap.For(ctx, 10*time.Millisecond) != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 func TestReplicated(t *testing.T) {
 	t.Parallel()
 	forEachBackend(t, func(t *testing.T, on Topology) {
+		long(t, on)
 		on.Mode, on.ReplicasPerPrimary, on.Password = Replicated, 1, "s3cret"
 		c := Start(t, on)
 		client := clientOf(t, c.ClientOption())
@@ -84,6 +85,7 @@ func testIsolateOutsideCluster(t *testing.T, c *Cluster, replica *Node) {
 func TestSentinel(t *testing.T) {
 	t.Parallel()
 	forEachBackend(t, func(t *testing.T, on Topology) {
+		long(t, on)
 		on.Mode = SentinelMode
 		c := Start(t, on)
 		if len(c.Nodes()) != 2 || len(c.Sentinels()) != 3 || !strings.HasPrefix(c.Sentinels()[0].String(), "sentinel ") {
@@ -183,6 +185,7 @@ func TestAccess(t *testing.T) {
 func TestServerRefuses(t *testing.T) {
 	t.Parallel()
 	forEachBackend(t, func(t *testing.T, on Topology) {
+		long(t, on)
 		on.Mode = Replicated
 		for name, tt := range map[string]struct {
 			change func(*Topology)

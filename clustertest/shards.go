@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/fleetcache/fleetcache/internal/nap"
 )
 
 // shardsPoll is the time between two questions for shards.
@@ -29,7 +31,7 @@ func (c *Cluster) awaitShards(ctx context.Context) error {
 			if err == nil {
 				break
 			}
-			if ended := sleep(ctx, shardsPoll); ended != nil {
+			if ended := nap.For(ctx, shardsPoll); ended != nil {
 				return fmt.Errorf("%s: %w: %w", n, ended, err)
 			}
 		}

@@ -123,7 +123,7 @@ func BenchmarkBusBytes(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				stranger, err := c.PrimaryOf(b.Context(), (slot+slots/2)%slots)
+				stranger, err := c.PrimaryOf(b.Context(), (slot+localredis.SlotCount/2)%localredis.SlotCount)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -100,7 +100,7 @@ var faults = []fault{
 // other returns a primary that does not own the slot.
 func other(t *testing.T, c *localredis.Cluster, slot int) *localredis.Server {
 	t.Helper()
-	for s := 0; s < slots; s += slots / 3 {
+	for s := 0; s < localredis.SlotCount; s += localredis.SlotCount / 3 {
 		p, err := c.PrimaryOf(t.Context(), s)
 		if err != nil {
 			t.Fatal(err)

@@ -5,51 +5,23 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
-	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/fleetcache/fleetcache/internal/localredis"
 	"github.com/redis/rueidis"
+
+	"github.com/fleetcache/fleetcache/internal/leak"
+	"github.com/fleetcache/fleetcache/internal/localredis"
 )
 
 // patience is how long a test waits for an event that has to come.
 const patience = 15 * time.Second
 
-// module begins the name of every function that counts as ours.
-const module = "github.com/fleetcache/fleetcache/invalidation"
-
 // TestMain fails the package if its goroutines outlive its tests. Those of
 // rueidis may: it closes connections some seconds late.
 func TestMain(m *testing.M) {
-	code := m.Run()
-	shared.stop()
-	if left := leaked(patience); code == 0 && len(left) > 0 {
-		fmt.Fprintf(os.Stderr, "%d goroutines outlived the tests:\n\n%s\n", len(left), strings.Join(left, "\n\n"))
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// leaked returns the stacks of goroutines of this package, once there are none
-// or the time is over.
-func leaked(wait time.Duration) (left []string) {
-	for end := time.Now().Add(wait); ; time.Sleep(10 * time.Millisecond) {
-		buf := make([]byte, 4<<20)
-		buf = buf[:runtime.Stack(buf, true)]
-		left = nil
-		for g := range strings.SplitSeq(string(buf), "\n\n") {
-			if strings.Contains(g, module) && !strings.Contains(g, "testing.tRunner") && !strings.Contains(g, "main.main") {
-				left = append(left, g)
-			}
-		}
-		if len(left) == 0 || time.Now().After(end) {
-			return left
-		}
-	}
+	leak.Main(m, "github.com/fleetcache/fleetcache/invalidation", shared.stop)
 }
 
 // shared are clusters that are started once and used by one test after another.

@@ -8,19 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fleetcache/fleetcache/internal/plainclient"
 	"github.com/redis/rueidis"
 )
 
-const (
-	// openTimeout limits Open if ctx has no earlier deadline.
-	openTimeout = 10 * time.Second
-	// refreshInterval is how often the own client looks at the topology of a
-	// cluster, unless the options say otherwise: a killed primary's successor is
-	// to be known soon.
-	refreshInterval = time.Second
-	// connectTimeout limits the making of a connection, unless the options do.
-	connectTimeout = time.Second
-)
+// openTimeout limits Open if ctx has no earlier deadline.
+const openTimeout = 10 * time.Second
 
 // Open connects to a Redis deployment and returns a Bus that hears all
 // partitions whose servers answer, and goes on trying to hear the others. It
@@ -40,7 +33,7 @@ func Open(ctx context.Context, opt rueidis.ClientOption, cfg Config) (*Bus, erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	client, err := connect(ctx, clientOption(opt, cfg.OpTimeout))
+	client, err := plainclient.Connect(ctx, plainclient.Option(opt, cfg.OpTimeout))
 	if err != nil {
 		return nil, fmt.Errorf("invalidation: open: %w", err)
 	}
@@ -70,62 +63,6 @@ func (b *Bus) start(ctx context.Context) error {
 	}
 	b.wg.Go(b.keep) // ends with Close, which waits for it
 	return nil
-}
-
-// clientOption makes the options of the own client.
-func clientOption(opt rueidis.ClientOption, opTimeout time.Duration) rueidis.ClientOption {
-	opt.DisableCache = true
-	opt.DisableRetry = true // rounds and Publish decide what is worth sending again
-	opt.NewCacheStoreFn = nil
-	opt.OnInvalidations = nil
-	opt.ClientTrackingOptions = nil
-	opt.SendToReplicas = nil
-	opt.ReplicaSelector = nil
-	opt.ReadNodeSelector = nil
-	opt.ReplicaOnly = false
-	opt.EnableReplicaAZInfo = false
-	opt.Standalone = rueidis.StandaloneOption{}
-	opt.PipelineMultiplex = -1
-	opt.ConnLifetime = 0
-	opt.BlockingPoolSize = 0
-	opt.BlockingPoolMinSize = 0
-	if opt.Dialer.Timeout == 0 {
-		opt.Dialer.Timeout = connectTimeout
-	}
-	if opt.ConnWriteTimeout == 0 { // also ends round trips of connections with few of them
-		opt.ConnWriteTimeout = max(connectTimeout, 2*opTimeout)
-	}
-	if opt.ClusterOption.ShardsRefreshInterval == 0 {
-		opt.ClusterOption.ShardsRefreshInterval = refreshInterval
-	}
-	return opt
-}
-
-// connect makes a client, or returns when ctx ends.
-func connect(ctx context.Context, opt rueidis.ClientOption) (rueidis.Client, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	type result struct {
-		client rueidis.Client
-		err    error
-	}
-	made := make(chan result, 1)
-	go func() { // ends by the timeouts of the options
-		c, err := rueidis.NewClient(opt)
-		made <- result{c, err}
-	}()
-	select {
-	case r := <-made:
-		return r.client, r.err
-	case <-ctx.Done():
-		go func() { // ends with the one above
-			if r := <-made; r.err == nil {
-				r.client.Close()
-			}
-		}()
-		return nil, ctx.Err()
-	}
 }
 
 // choose decides on the mode, and checks that all with this prefix agree on it

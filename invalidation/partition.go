@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+
+	"github.com/fleetcache/fleetcache/internal/hashslot"
 )
 
 // Never is what [Bus.Heard] and [Subscription.Heard] return before anything has
@@ -63,10 +65,10 @@ func newPartitions(b *Bus, prefix string, n int) []*partition {
 
 // hashTag returns the hash tag of partition i of n.
 func hashTag(i, n int) string {
-	ideal := (2*i + 1) * slots / (2 * n)
+	ideal := (2*i + 1) * hashslot.Count / (2 * n)
 	for k := 0; ; k++ {
 		tag := strconv.Itoa(n) + "." + strconv.Itoa(i) + "." + strconv.Itoa(k)
-		if d := slot(tag) - ideal; -slotError <= d && d <= slotError {
+		if d := int(hashslot.Of(tag)) - ideal; -slotError <= d && d <= slotError {
 			return tag
 		}
 	}

@@ -129,7 +129,7 @@ func TestPartitionsSpread(t *testing.T) {
 	for _, n := range []int{1, 3, 8, 64, maxPartitions} {
 		seen := map[string]bool{}
 		for i, p := range newPartitions(nil, "cache", n) {
-			ideal := float64(2*i+1) * slots / float64(2*n)
+			ideal := float64(2*i+1) * localredis.SlotCount / float64(2*n)
 			if d := math.Abs(float64(localredis.Slot(p.channel)) - ideal); d > slotError+1 {
 				t.Errorf("%d of %d is in slot %d, %v away from its ideal", i, n, localredis.Slot(p.channel), d)
 			}

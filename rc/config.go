@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"time"
+
+	"github.com/fleetcache/fleetcache/lock"
 )
 
 // Defaults of [Config].
@@ -79,6 +81,22 @@ type Config[T any] struct {
 	// prolongs it, so loads may take longer. Smaller recovers sooner from a
 	// killed holder; larger rides out longer pauses. Defaults to 3s.
 	LeaseTTL time.Duration
+	// RefreshLock, if not nil, is a lock that each loader of this service runs
+	// under, besides the lease in the slot of its key, which every service has
+	// and which decides whether a loaded value may be stored. It is for sources
+	// where two loads of a key at once must not happen even during a failover
+	// or without Redis: a Redlock (lock.OpenShards, lock.OpenRedlock) with the
+	// Redis key as its name. The caller closes it, after the Manager.
+	//
+	// It costs a round trip to each of its nodes before every load and one
+	// behind it that nobody waits for. Its price is availability: a load waits
+	// for one that was invalidated while it runs, and where the lock cannot be
+	// had there is no load: callers get a stale value, or ErrRefreshLock. When
+	// the lock is lost, the context of the loader ends. The wait is part of
+	// LoadTimeout. In a batch each identifier has its lock.
+	//
+	// Defaults to nil: the lease alone.
+	RefreshLock *lock.Locker
 	// ErrorBackoff is how long the whole fleet does not load a key again
 	// after its load failed. Negative does not hold back. Defaults to 250ms.
 	ErrorBackoff time.Duration
@@ -123,6 +141,7 @@ type settings struct {
 	negativeTTL, loadTimeout, lockWait, lease time.Duration
 	errorBackoff, degradedTTL                 time.Duration
 	fallbackLoads, maxValueBytes, l1Size      int
+	refreshLock                               *lock.Locker
 }
 
 func (c Config[T]) settings(m *Manager) settings {
@@ -146,6 +165,7 @@ func (c Config[T]) settings(m *Manager) settings {
 		fallbackLoads: cmp.Or(c.FallbackLoads, DefaultFallbackLoads),
 		maxValueBytes: cmp.Or(c.MaxValueBytes, DefaultMaxValueBytes),
 		l1Size:        cmp.Or(c.L1Size, DefaultL1Size),
+		refreshLock:   c.RefreshLock,
 	}
 	return s
 }

@@ -131,6 +131,14 @@ func (c *core) key(id string, params []any) (keyed, error) {
 // name is how errors and logs call a key.
 func (c *core) name(k keyed) string { return strconv.Quote(c.ns + "/" + k.id) }
 
+// An absence is the Value of an entry for what does not exist at the source.
+type absence struct{}
+
+func absent(e *near.Entry) bool {
+	_, ok := e.Value.(*absence)
+	return ok
+}
+
 // lookup is the hit path: the entry of an identifier, if it may be returned as
 // it is. It counts the hit.
 func (c *core) lookup(ctx context.Context, id string) *near.Entry {
@@ -147,7 +155,7 @@ func (c *core) lookup(ctx context.Context, id string) *near.Entry {
 	}
 	c.n.l1.add(now)
 	if o := c.m.opts.Observer; o != nil {
-		o.Hit(ctx, HitEvent{Namespace: c.ns, ID: id, Source: FromL1})
+		o.Hit(ctx, HitEvent{Namespace: c.ns, ID: id, Source: FromL1, Negative: absent(e)})
 	}
 	return e
 }

@@ -28,6 +28,10 @@ var (
 	// ErrLoadTimeout is returned when a loader ran for longer than
 	// Config.LoadTimeout.
 	ErrLoadTimeout = errors.New("rc: load timed out")
+	// ErrRefreshLock is returned when Config.RefreshLock could not be had, or
+	// was lost while the loader ran, and no stale value may be served. It wraps
+	// the error of package lock.
+	ErrRefreshLock = errors.New("rc: refresh lock")
 	// ErrGoexit is returned when a loader ended its goroutine with
 	// runtime.Goexit.
 	ErrGoexit = errors.New("rc: loader called runtime.Goexit")

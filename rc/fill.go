@@ -222,7 +222,8 @@ func stampReason(err error) FillReason {
 // backoffText is what others are told of a failed load. Nothing, if it failed
 // only because it was no longer wanted.
 func (c *core) backoffText(ctx context.Context, err error) string {
-	if ctx.Err() != nil {
+	var skipped *skippedError
+	if ctx.Err() != nil || errors.As(err, &skipped) {
 		return ""
 	}
 	text := err.Error()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/fleetcache/fleetcache/internal/flight"
@@ -221,6 +222,9 @@ type running struct {
 	info   *loadInfo
 	event  LoadStartEvent
 	began  int64
+	// waited is how much of the time since began went by before the loader was
+	// called, for RefreshLock.
+	waited atomic.Int64
 	done   chan loaded
 }
 
@@ -238,7 +242,7 @@ type loaded struct {
 func (c *core) begin(ctx context.Context, j job, degraded bool) *running {
 	r := &running{c: c, began: c.m.now(), done: make(chan loaded, 1)}
 	r.event = LoadStartEvent{Namespace: c.ns, IDs: []string{j.k.id}, Background: j.background, Degraded: degraded}
-	r.start(ctx, &timeoutError{core: c, id: j.k.id}, j.load)
+	r.start(ctx, &timeoutError{core: c, id: j.k.id}, c.underLock(r, j))
 	return r
 }
 
@@ -289,7 +293,7 @@ func (e *timeoutError) Unwrap() error { return ErrLoadTimeout }
 // end accounts for a loader that has returned or is given up.
 func (r *running) end(l loaded) loaded {
 	c := r.c
-	l.took, l.info, l.ctx = since(c.m.now(), r.began), r.info, r.ctx
+	l.took, l.info, l.ctx = since(c.m.now(), r.began+r.waited.Load()), r.info, r.ctx
 	if l.err != nil && r.ctx.Err() != nil && errors.Is(l.err, r.ctx.Err()) {
 		l.err = context.Cause(r.ctx) // our own deadline says so
 	}

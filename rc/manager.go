@@ -15,9 +15,11 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/fleetcache/fleetcache/internal/envelope"
+	"github.com/fleetcache/fleetcache/internal/hashslot"
 	"github.com/fleetcache/fleetcache/internal/key"
 	"github.com/fleetcache/fleetcache/internal/lease"
 	"github.com/fleetcache/fleetcache/internal/near"
+	"github.com/fleetcache/fleetcache/internal/plainclient"
 	"github.com/fleetcache/fleetcache/internal/successor"
 	"github.com/fleetcache/fleetcache/internal/testclock"
 	"github.com/fleetcache/fleetcache/internal/topology"
@@ -154,7 +156,7 @@ func (m *Manager) connect(ctx context.Context, opt rueidis.ClientOption, topo *a
 	} else {
 		opt.NewCacheStoreFn = m.table.NewStore
 	}
-	if m.client, err = dial(ctx, opt); err != nil {
+	if m.client, err = plainclient.Connect(ctx, opt); err != nil {
 		m.client = nil
 		return err
 	}
@@ -163,33 +165,6 @@ func (m *Manager) connect(ctx context.Context, opt rueidis.ClientOption, topo *a
 		m.broadcast.listen(ctx)
 	}
 	return nil
-}
-
-// dial makes the client. rueidis does not take a context for it.
-func dial(ctx context.Context, opt rueidis.ClientOption) (rueidis.Client, error) {
-	type result struct {
-		c   rueidis.Client
-		err error
-	}
-	ch := make(chan result, 1)
-	go func() { // ends within the dial timeout of each address
-		c, err := rueidis.NewClient(opt)
-		ch <- result{c, err}
-	}()
-	select {
-	case r := <-ch:
-		if r.err != nil && r.c != nil {
-			r.c.Close()
-		}
-		return r.c, r.err
-	case <-ctx.Done():
-		go func() { // joins the one above
-			if r := <-ch; r.c != nil {
-				r.c.Close()
-			}
-		}()
-		return nil, ctx.Err()
-	}
 }
 
 func (m *Manager) start(ctx context.Context, topo *atomic.Pointer[topology.Watcher]) error {
@@ -318,7 +293,7 @@ func (m *Manager) onUp(n *topology.Node) {
 // onMoved sends the invalidations of the last moments again that a failover may
 // have lost.
 func (m *Manager) onMoved(moved func(slot uint16) bool, silence time.Duration) {
-	m.recent.again(silence, func(key string) bool { return moved(near.Slot(key)) })
+	m.recent.again(silence, func(key string) bool { return moved(hashslot.Of(key)) })
 }
 
 // onLost does the same for a node whose connection ended: it may have been

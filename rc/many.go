@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fleetcache/fleetcache/internal/flight"
+	"github.com/fleetcache/fleetcache/lock"
 )
 
 // manyWaiters bounds how many identifiers of a batch wait for other processes
@@ -33,6 +34,7 @@ type item struct {
 	d     *cand
 	cause error // why Redis cannot be used for it
 	token string
+	lock  *lock.Lock // Config.RefreshLock, until the loader has it
 }
 
 func (b *batch) put(id string, a answer) {
@@ -100,6 +102,10 @@ func (b *batch) bring(ctx context.Context, fc *flight.Call, missing []*item) err
 	var wg sync.WaitGroup
 	if len(elsewhere) > 0 {
 		wg.Go(func() { b.await(ctx, elsewhere) })
+	}
+	own, late := b.lockOwn(ctx, own)
+	if len(late) > 0 {
+		wg.Go(func() { b.await(ctx, late) })
 	}
 	err := b.loadOwn(ctx, own)
 	wg.Wait()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ func (b *batch) claim(ctx context.Context, missing []*item) (own, elsewhere []*i
 		}
 		ask, claims = append(ask, it), append(claims, cl)
 	}
+	var lost []lease.Claim
 	octx, cancel := c.m.opMany(ctx, len(ask))
 	defer cancel()
 	for i, g := range c.m.redis.AcquireMany(octx, claims, c.cfg.lease) {
@@ -35,7 +37,7 @@ func (b *batch) claim(ctx context.Context, missing []*item) (own, elsewhere []*i
 		switch {
 		case g.Err != nil:
 			it.cause = c.m.done(ctx, c.m.topo.For(it.k.rk), g.Err)
-			own = append(own, it)
+			own, lost = append(own, it), append(lost, claims[i])
 		case g.State == lease.Granted:
 			it.token = claims[i].Token
 			own = append(own, it)
@@ -43,6 +45,7 @@ func (b *batch) claim(ctx context.Context, missing []*item) (own, elsewhere []*i
 			elsewhere = append(elsewhere, it)
 		}
 	}
+	c.giveBackLater(ctx, lost) // they may have been granted, and the answers lost
 	return own, elsewhere
 }
 
@@ -77,13 +80,10 @@ func (b *batch) loadOwn(ctx context.Context, own []*item) error {
 		return nil
 	}
 	c := b.c
+	defer b.unlock(own)
 	b.capture(ctx, own)
-	degraded, limited := true, false
-	for _, it := range own {
-		degraded = degraded && it.token == ""
-		limited = limited || it.token == ""
-	}
-	if limited {
+	degraded := slices.ContainsFunc(own, func(it *item) bool { return it.token == "" })
+	if degraded {
 		release, err := c.fallbackSlot(ctx, len(own))
 		if err != nil {
 			b.giveUp(ctx, own, err)
@@ -158,7 +158,7 @@ func (b *batch) run(ctx context.Context, own []*item, degraded bool) (map[string
 			claims = append(claims, lease.Claim{Key: it.k.rk, Token: it.token})
 		}
 	}
-	r := c.beginMany(ctx, ids, b.load, degraded)
+	r := c.beginMany(ctx, ids, b.underLocks(own), degraded)
 	tick := time.NewTicker(c.cfg.lease / 3)
 	defer tick.Stop()
 	for {
@@ -187,12 +187,25 @@ func (b *batch) release(ctx context.Context, own []*item, text string) {
 			claims = append(claims, lease.Claim{Key: it.k.rk, Token: it.token})
 		}
 	}
+	b.c.giveBack(ctx, claims, text)
+}
+
+// giveBack is core.release of many claims.
+func (c *core) giveBack(ctx context.Context, claims []lease.Claim, text string) {
 	if len(claims) == 0 {
 		return
 	}
-	octx, cancel := b.c.m.opMany(context.WithoutCancel(ctx), len(claims))
+	octx, cancel := c.m.opMany(context.WithoutCancel(ctx), len(claims))
 	defer cancel()
-	b.c.m.redis.ReleaseMany(octx, claims, text, b.c.cfg.errorBackoff)
+	c.m.redis.ReleaseMany(octx, claims, text, c.cfg.errorBackoff)
+}
+
+// giveBackLater gives claims back that nothing will be stored under, without
+// delay for those who have their values: others need not wait for their end.
+func (c *core) giveBackLater(ctx context.Context, claims []lease.Claim) {
+	if len(claims) > 0 {
+		c.m.wg.Go(func() { c.giveBack(ctx, claims, "") })
+	}
 }
 
 // store answers the loaded items and stores them under their claims. An
@@ -270,6 +283,7 @@ func (b *batch) fill(ctx context.Context, items []*item, writes []lease.Write, t
 		return
 	}
 	c := b.c
+	var lost []lease.Claim
 	octx, cancel := c.m.opMany(ctx, len(items))
 	defer cancel()
 	for i, w := range c.m.redis.FillMany(octx, writes, tokens) {
@@ -277,15 +291,17 @@ func (b *batch) fill(ctx context.Context, items []*item, writes []lease.Write, t
 		switch {
 		case w.Err != nil:
 			c.refused(ctx, b.single(it), FillFailed, c.m.done(ctx, c.m.topo.For(it.k.rk), w.Err))
+			lost = append(lost, lease.Claim{Key: it.k.rk, Token: tokens[i]})
 		case w.Outcome == lease.Refused:
 			c.refused(ctx, b.single(it), FillVoided, nil)
 		case w.Outcome == lease.Superseded:
 			c.refused(ctx, b.single(it), FillSuperseded, nil)
 		default:
 			c.filled(ctx, it.k.id)
-			c.keep(it.k, w.Entry, cands[i], neverVoid)
+			c.keep(it.k, w.Entry, cands[i], c.m.queue.holds(it.k.rk))
 		}
 	}
+	c.giveBackLater(ctx, lost)
 }
 
 // beginMany is [core.begin] for a batch.

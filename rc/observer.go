@@ -65,7 +65,8 @@ type LoadStartEvent struct {
 	IDs []string
 	// Background reports that nobody waits for it: a refresh.
 	Background bool
-	// Degraded reports that it runs without the right to store its result.
+	// Degraded reports that it runs without the right to store its result, or,
+	// in a batch, a part of it.
 	Degraded bool
 }
 

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/fleetcache/fleetcache/internal/leak"
 	"github.com/fleetcache/fleetcache/invalidation"
 	"github.com/fleetcache/fleetcache/rc"
 )
@@ -291,7 +291,7 @@ func waitsInClose(t *testing.T, closing *future) {
 			t.Fatal("Close has returned while a mapping runs")
 		default:
 		}
-		return slices.ContainsFunc(stacks(), func(g string) bool { return strings.Contains(g, "rc.(*events).close(") })
+		return len(leak.Goroutines("rc.(*events).close(", 0)) > 0
 	})
 }
 

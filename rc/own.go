@@ -21,11 +21,23 @@ const (
 // newer version.
 const notOurs = math.MinInt64
 
-func ours(sent int64, out lease.Outcome) int64 {
+// departure is when a write of this process was sent: by the clock, and after
+// which invalidations that Redis has not heard of.
+type departure struct {
+	at  int64
+	seq uint64
+}
+
+func (m *Manager) departure() departure {
+	return departure{m.now(), invalidationSeq.Load()}
+}
+
+// ours is the departure of a write with that outcome.
+func (d departure) ours(out lease.Outcome) departure {
 	if out == lease.Superseded {
-		return notOurs
+		d.at = notOurs
 	}
-	return sent
+	return d
 }
 
 // own remembers what this process has written lately. A read may still be

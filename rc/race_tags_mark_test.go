@@ -180,3 +180,19 @@ func TestRaceTagSetWithoutItsTokens(t *testing.T) {
 		})
 	}
 }
+
+// An invalidation ends reads of the tag's token before it ends reads of values.
+// The other way round, a read that begins in between could be told the old token
+// by a read of that from before, and shared by who comes after the invalidation.
+func TestRaceTagTokensAreForgottenFirst(t *testing.T) {
+	t.Parallel()
+	srv := start(t)
+	m, s := instance(t, srv, quiet(), tagging())
+	joinable := rc.TokenRead(m, ikey.TagKey("", "t"))
+	release := rc.HoldReads(s)
+	defer release()
+	f := async(func() (string, error) { return "", m.InvalidateTag(t.Context(), "t") })
+	until(t, "the read of the token to be forgotten", func() bool { return !joinable() })
+	release()
+	f.want(t, "")
+}

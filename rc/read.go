@@ -310,8 +310,11 @@ func (c *core) keep(k keyed, e *near.Entry, d *cand, void func() bool) {
 	e.Value, e.Meta = d.value, d // from here on nobody changes d
 	e.DependOn(d.deps)
 	fresh := min(d.due, d.soft)
-	if d.negative || d.value == nil {
-		fresh = near.NeverFresh // the hit path knows only values
+	switch {
+	case d.negative:
+		e.Value = (*absence)(nil)
+	case d.value == nil:
+		fresh = near.NeverFresh // the hit path knows only values, and that there is none
 	}
 	if c.m.table.Publish(e, fresh) {
 		c.index.Set(k.ik, e)
@@ -320,9 +323,6 @@ func (c *core) keep(k keyed, e *near.Entry, d *cand, void func() bool) {
 		}
 	}
 }
-
-// neverVoid is for values that Redis itself has just taken as the newest.
-func neverVoid() bool { return false }
 
 // pause holds the refresh of a value back for a while: one that failed, or was
 // left out, is not tried again with the next hit. Hits on a value that is

@@ -108,11 +108,25 @@ func (r *recovery) makeRoomLocked(inv change) bool {
 	return false
 }
 
-// covered forgets the invalidation of a key, because a later write has
-// reached Redis. A soft one does not make up for a purge, and none for a
-// tombstone, which says what may not come after it.
-func (r *recovery) covered(key string, soft bool) {
-	r.remove(key, func(inv change) bool { return inv.tombstone == nil && (inv.soft || !soft) })
+// covered forgets the invalidation of a key, because a write has reached Redis
+// that was sent after it was queued (seq). A soft one does not make up for a
+// purge, and none for a tombstone, which says what may not come after it.
+func (r *recovery) covered(key string, soft bool, seq uint64) {
+	r.remove(key, func(inv change) bool { return inv.seq <= seq && inv.tombstone == nil && (inv.soft || !soft) })
+}
+
+// holds returns whether an invalidation of the key waits: then what Redis took
+// as the newest may be what this process has replaced.
+func (r *recovery) holds(key string) func() bool {
+	return func() bool {
+		if r.n.Load() == 0 {
+			return false
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		_, waits := r.pending[key]
+		return waits
+	}
 }
 
 func (r *recovery) remove(key string, if_ func(change) bool) {

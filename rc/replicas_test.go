@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fleetcache/fleetcache/internal/hashslot"
 	"github.com/fleetcache/fleetcache/internal/key"
 	"github.com/fleetcache/fleetcache/internal/localredis"
-	"github.com/fleetcache/fleetcache/internal/near"
 )
 
 func TestWaitKey(t *testing.T) {
@@ -26,8 +26,8 @@ func TestWaitKey(t *testing.T) {
 		key.TagKey("", "a{b}"), key.TagKey("", "}"), key.GuardKey("", 3),
 	} {
 		w := waitKey("", k)
-		if near.Slot(w) != near.Slot(k) || !strings.HasPrefix(w, "cache:#") {
-			t.Errorf("waitKey(%q) = %q in slot %d, want slot %d", k, w, near.Slot(w), near.Slot(k))
+		if hashslot.Of(w) != hashslot.Of(k) || !strings.HasPrefix(w, "cache:#") {
+			t.Errorf("waitKey(%q) = %q in slot %d, want slot %d", k, w, hashslot.Of(w), hashslot.Of(k))
 		}
 	}
 	if w := waitKey("app", space.Key("1")); !strings.HasPrefix(w, "app:#wait:{") {

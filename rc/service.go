@@ -93,10 +93,16 @@ func (s *CacheService[T]) give(v any) T {
 // for Config.LockWait to wait for another process, LoadTimeout to load,
 // LoadTimeout again to wait for a slot if Redis does not answer, and OpTimeout
 // for each round trip.
-func (s *CacheService[T]) GetOrSet(ctx context.Context, id string, load func(context.Context) (T, error), opts ...Opt) (T, error) {
+func (s *CacheService[T]) GetOrSet(ctx context.Context, id string, load func(context.Context) (T, error), opts ...Opt) (v T, err error) {
 	if len(opts) == 0 { // the hit path: no allocation, no lock, no key built
 		if e := s.core.lookup(ctx, id); e != nil {
-			return s.give(e.Value), nil
+			if absent(e) {
+				return v, ErrNotFound
+			}
+			if v, _ = e.Value.(T); s.copy != nil { // give, less a copy of T
+				v = s.copy(v)
+			}
+			return v, nil
 		}
 	}
 	a, err := s.core.getOrSet(ctx, id, untyped(load), opts)
@@ -124,6 +130,9 @@ func (s *CacheService[T]) result(a answer, err error) (v T, _ error) {
 func (s *CacheService[T]) Get(ctx context.Context, id string, opts ...Opt) (v T, found bool, err error) {
 	if len(opts) == 0 {
 		if e := s.core.lookup(ctx, id); e != nil {
+			if absent(e) {
+				return v, false, nil
+			}
 			return s.give(e.Value), true, nil
 		}
 	}
@@ -247,7 +256,18 @@ func (s *CacheService[T]) Expire(ctx context.Context, id string, opts ...Opt) er
 // [*ManyError]. Naming an identifier twice is naming it once. It takes one
 // round trip per node for what is in Redis, and two more for what is not.
 func (s *CacheService[T]) GetOrSetMany(ctx context.Context, ids []string, load func(ctx context.Context, missing []string) (map[string]T, error), opts ...Opt) (map[string]T, error) {
-	values, err := s.core.getOrSetMany(ctx, ids, func(ctx context.Context, missing []string) (map[string]any, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	out := make(map[string]T, len(ids))
+	rest := ids
+	if len(opts) == 0 { // the hit path, as in GetOrSet
+		rest = s.hits(ctx, ids, out)
+		if len(rest) == 0 && len(ids) > 0 {
+			return out, nil
+		}
+	}
+	values, err := s.core.getOrSetMany(ctx, rest, func(ctx context.Context, missing []string) (map[string]any, error) {
 		m, err := load(ctx, missing)
 		if err != nil {
 			return nil, err
@@ -257,11 +277,24 @@ func (s *CacheService[T]) GetOrSetMany(ctx context.Context, ids []string, load f
 	if values == nil {
 		return nil, err
 	}
-	out := make(map[string]T, len(values))
 	for id, v := range values {
 		out[id] = s.give(v)
 	}
 	return out, err
+}
+
+// hits puts what is fresh in memory into out, and returns the identifiers of
+// which memory does not know whether they exist.
+func (s *CacheService[T]) hits(ctx context.Context, ids []string, out map[string]T) (rest []string) {
+	for _, id := range ids {
+		switch e := s.core.lookup(ctx, id); {
+		case e == nil:
+			rest = append(rest, id)
+		case !absent(e):
+			out[id] = s.give(e.Value)
+		}
+	}
+	return rest
 }
 
 func boxed[T any](m map[string]T) map[string]any {

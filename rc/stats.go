@@ -27,8 +27,9 @@ type Stats struct {
 	// turned out not to exist.
 	Loads, LoadErrors, LoadPanics, NotFound uint64
 	// DegradedLoads counts, among the loads, those that ran without the
-	// right to store: Redis did not answer, or another process took longer
-	// than Config.LockWait.
+	// right to store, batches that had it not for all identifiers included:
+	// Redis did not answer, or another process took longer than
+	// Config.LockWait.
 	DegradedLoads uint64
 	// Shared counts callers that got the result of a load another caller of
 	// this process had begun.
@@ -47,6 +48,11 @@ type Stats struct {
 	// LeasesLost counts loads that lost their right to store, whether they
 	// learned it while they ran or from the fill.
 	LeasesLost uint64
+	// LockErrors counts loads that had no loader called because
+	// Config.RefreshLock could not be had, and locks that could not be
+	// released. A lock that others hold is no error. LocksLost counts those
+	// lost while a loader ran.
+	LockErrors, LocksLost uint64
 	// Refreshes counts background loads, RefreshErrors those that failed,
 	// RefreshesDropped those left out because of Options.MaxRefreshes.
 	Refreshes, RefreshErrors, RefreshesDropped uint64
@@ -111,6 +117,8 @@ func (s *Stats) add(o Stats) {
 	s.FillsUnwanted += o.FillsUnwanted
 	s.FillsFailed += o.FillsFailed
 	s.LeasesLost += o.LeasesLost
+	s.LockErrors += o.LockErrors
+	s.LocksLost += o.LocksLost
 	s.Refreshes += o.Refreshes
 	s.RefreshErrors += o.RefreshErrors
 	s.RefreshesDropped += o.RefreshesDropped
@@ -124,13 +132,13 @@ func (s *Stats) addNear(n near.Stats) {
 
 // counters are what Stats of a service are read from.
 type counters struct {
-	l1                                                     striped
-	l2, misses, corrupt, newer, codec, invalid, ownMissed  atomic.Uint64
-	loads, loadErrors, loadPanics, notFound, degradedLoads atomic.Uint64
-	shared, waits, waitTimeouts, stale                     atomic.Uint64
-	fills, voided, superseded, tooLarge, unwanted, failed  atomic.Uint64
-	leasesLost, refreshes, refreshErrors, refreshesDropped atomic.Uint64
-	invalidations, invalidationErrors                      atomic.Uint64
+	l1                                                                            striped
+	l2, misses, corrupt, newer, codec, invalid, ownMissed                         atomic.Uint64
+	loads, loadErrors, loadPanics, notFound, degradedLoads                        atomic.Uint64
+	shared, waits, waitTimeouts, stale                                            atomic.Uint64
+	fills, voided, superseded, tooLarge, unwanted, failed                         atomic.Uint64
+	leasesLost, lockErrors, locksLost, refreshes, refreshErrors, refreshesDropped atomic.Uint64
+	invalidations, invalidationErrors                                             atomic.Uint64
 }
 
 func (c *counters) stats() Stats {
@@ -142,7 +150,7 @@ func (c *counters) stats() Stats {
 		Waits: c.waits.Load(), WaitTimeouts: c.waitTimeouts.Load(), StaleServed: c.stale.Load(),
 		Fills: c.fills.Load(), FillsVoided: c.voided.Load(), FillsSuperseded: c.superseded.Load(),
 		FillsTooLarge: c.tooLarge.Load(), FillsUnwanted: c.unwanted.Load(), FillsFailed: c.failed.Load(),
-		LeasesLost: c.leasesLost.Load(), Refreshes: c.refreshes.Load(), RefreshErrors: c.refreshErrors.Load(),
+		LeasesLost: c.leasesLost.Load(), LockErrors: c.lockErrors.Load(), LocksLost: c.locksLost.Load(), Refreshes: c.refreshes.Load(), RefreshErrors: c.refreshErrors.Load(),
 		RefreshesDropped: c.refreshesDropped.Load(),
 		Invalidations:    c.invalidations.Load(), InvalidationErrors: c.invalidationErrors.Load(),
 	}

@@ -152,9 +152,10 @@ func (m *Manager) mark(ctx context.Context, marks []marking, soft bool) error {
 		keys[i] = mk.Key
 	}
 	return m.replicated(ctx, keys, func() error {
+		sent := m.departure()
 		errs := m.sendMarks(ctx, marks, soft)
 		for i := range marks {
-			errs[i] = m.marked(ctx, &marks[i], soft, errs[i])
+			errs[i] = m.marked(ctx, &marks[i], soft, sent, errs[i])
 		}
 		return errors.Join(errs...)
 	})
@@ -183,24 +184,29 @@ func (m *Manager) sendMarks(ctx context.Context, marks []marking, soft bool) []e
 }
 
 // marked ends an invalidation: after it, no reader of this process finds what
-// it removed. As in core.wrote, reads and loads in flight are left to those
-// who wait for them already, then memory is cleared.
-func (m *Manager) marked(ctx context.Context, mk *marking, soft bool, err error) error {
-	m.unmark(mk)
+// it removed. As in core.wrote, it is queued if need be, then reads and loads in
+// flight are left to those who wait for them already, then memory is cleared.
+func (m *Manager) marked(ctx context.Context, mk *marking, soft bool, sent departure, err error) error {
 	e := InvalidationEvent{Namespace: mk.ns, ID: mk.tag, Verb: mk.verb(soft), Err: err}
 	inv := change{mark: mk, soft: soft, until: m.now() + int64(guardLife)}
+	closed := errors.Is(err, ErrClosed)
 	switch {
 	case err == nil:
-		m.queue.covered(mk.Key, soft)
+		m.queue.covered(mk.Key, soft, sent.seq)
+	case !closed:
+		e.Queued = m.queue.add(mk.Key, inv)
+	}
+	m.unmark(mk)
+	switch {
+	case closed:
+		return err
+	case err == nil:
 		m.recent.note(mk.Key, inv)
 		if mk.part {
 			return nil
 		}
 		m.marks.Add(1)
-	case errors.Is(err, ErrClosed):
-		return err
 	default:
-		e.Queued = m.queue.add(mk.Key, inv)
 		m.markErrors.Add(1)
 		err = &InvalidationError{Key: mk.Key, Queued: e.Queued, Err: err}
 	}
@@ -211,8 +217,17 @@ func (m *Manager) marked(ctx context.Context, mk *marking, soft bool, err error)
 }
 
 // unmark makes this process forget what it knew of a tag or namespace, and
-// later readers start anew.
+// later readers start anew. The tokens go first: a read that begins before they
+// are gone may still be told the old ones, and is left behind that to those who
+// wait for it already. The other way round, one that begins in between would be
+// shared by who comes after the invalidation.
 func (m *Manager) unmark(mk *marking) {
+	m.tokens.forget(mk.Key)
+	m.table.Evict(mk.Key)
+	if mk.Guard != "" {
+		m.tokens.forget(mk.Guard)
+		m.table.Evict(mk.Guard)
+	}
 	groups := []*group{mk.group}
 	if mk.group == nil {
 		m.mu.Lock()
@@ -229,12 +244,6 @@ func (m *Manager) unmark(mk *marking) {
 		}
 	}
 	m.table.KillDetached() // loaded without Redis, they name no tokens
-	m.tokens.forget(mk.Key)
-	m.table.Evict(mk.Key)
-	if mk.Guard != "" {
-		m.tokens.forget(mk.Guard)
-		m.table.Evict(mk.Guard)
-	}
 }
 
 // tagsOf returns the tags a value is to be stored with.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fleetcache/fleetcache/internal/envelope"
+	"github.com/fleetcache/fleetcache/internal/hashslot"
 	"github.com/fleetcache/fleetcache/internal/key"
 	"github.com/fleetcache/fleetcache/internal/lease"
 	"github.com/fleetcache/fleetcache/internal/near"
@@ -56,7 +57,7 @@ func (c *core) nsGroup(rk string) int {
 	if len(c.nsKeys) == 1 {
 		return 0
 	}
-	return key.SpaceGroup(near.Slot(rk))
+	return key.SpaceGroup(hashslot.Of(rk))
 }
 
 // namespace returns a token of the service's namespace, which is mostly in
@@ -147,9 +148,10 @@ func (c *core) stamp(ctx context.Context, cp *captured, rk string, tags []string
 }
 
 // prove returns an error unless the guards of the tags have not changed since the
-// load began. They are read again, one round trip: that memory has not heard of
-// a change proves nothing if the slot is elsewhere by now, or if changes are
-// announced by those who make them.
+// load began. They are read again, one round trip. Whether memory still believes in
+// them does not matter: that it has not heard of a change proves nothing if the slot
+// is elsewhere by now, or if changes are announced by those who make them; and that
+// it has heard of one may be that the guard was made, or its connection is new.
 func (c *core) prove(ctx context.Context, cp *captured, tags []string) error {
 	if len(tags) == 0 {
 		return nil
@@ -161,7 +163,10 @@ func (c *core) prove(ctx context.Context, cp *captured, tags []string) error {
 	var guards []*token
 	for _, t := range tags {
 		g := cp.guards[key.TagGroup(t)]
-		if !c.m.tokens.good(g, c.m.now()) {
+		if g.err != nil {
+			return g.err
+		}
+		if g.value == 0 { // that it is missing again would prove nothing
 			return errTagMoved
 		}
 		if !slices.Contains(keys, g.key) {

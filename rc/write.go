@@ -106,12 +106,12 @@ func (c *core) set(ctx context.Context, id string, v any, opts []Opt) error {
 	}
 	var val lease.Value
 	var out lease.Outcome
-	sent := c.m.now()
+	sent := c.m.departure()
 	err = c.m.do(ctx, k.rk, func(ctx context.Context) (err error) {
 		out, val, err = c.m.redis.Set(ctx, w)
 		return err
 	})
-	return c.wrote(ctx, k, "Set", ours(sent, out), err, c.setInv(k, d), func() { c.keepWritten(k, lease.Written{Outcome: out, Value: val}, d) })
+	return c.wrote(ctx, k, "Set", sent.ours(out), err, c.setInv(k, d), func() { c.keepWritten(k, lease.Written{Outcome: out, Value: val}, d) })
 }
 
 // deleteBefore removes what is older than a version, and leaves a tombstone
@@ -138,7 +138,8 @@ func (c *core) deleteBefore(ctx context.Context, id string, version uint64, opts
 	w.Track = false
 	inv := c.inv(k, false)
 	inv.tombstone = &w
-	return c.wrote(ctx, k, "DeleteBefore", notOurs, inv.send(ctx, c.m, k.rk), inv, func() { c.m.table.Evict(k.rk) })
+	sent := departure{notOurs, invalidationSeq.Load()}
+	return c.wrote(ctx, k, "DeleteBefore", sent, inv.send(ctx, c.m, k.rk), inv, func() { c.m.table.Evict(k.rk) })
 }
 
 // unpackable counts a value that cannot be stored as it is.
@@ -155,7 +156,7 @@ func (c *core) unpackable(err error) error {
 // deleted, and the error says that the new one is not stored.
 func (c *core) unstamped(ctx context.Context, k keyed, err error) error {
 	if ctx.Err() != nil || errors.Is(err, ErrClosed) {
-		return c.wrote(ctx, k, "Set", notOurs, err, c.inv(k, false), nil)
+		return c.wrote(ctx, k, "Set", departure{}, err, c.inv(k, false), nil)
 	}
 	c.n.failed.Add(1)
 	return errors.Join(fmt.Errorf("rc: set %s: its namespace or tags cannot be read, so it is not stored: %w", c.name(k), err),
@@ -169,7 +170,7 @@ func (c *core) keepWritten(k keyed, w lease.Written, d *cand) {
 		return
 	}
 	c.m.table.EvictOthers(w.Entry)
-	c.keep(k, w.Entry, d, neverVoid)
+	c.keep(k, w.Entry, d, c.m.queue.holds(k.rk))
 }
 
 // remove deletes or expires a value.
@@ -189,7 +190,7 @@ func (c *core) remove(ctx context.Context, id string, soft bool, opts []Opt) err
 }
 
 func (c *core) invalidate(ctx context.Context, k keyed, soft bool) error {
-	sent := c.m.now()
+	sent := c.m.departure()
 	err := c.sendInvalidation(ctx, k.rk, soft)
 	return c.wrote(ctx, k, verb(soft), sent, err, c.inv(k, soft), func() { c.m.table.Evict(k.rk) })
 }
@@ -206,27 +207,30 @@ func (c *core) sendInvalidation(ctx context.Context, rk string, soft bool) error
 }
 
 // wrote ends a write of this process: after it, no reader of this process
-// finds anything older. Reads and loads in flight are left to those who wait
-// for them already, then memory is cleared; in this order, because what they
-// put there is cleared with it.
-func (c *core) wrote(ctx context.Context, k keyed, verb string, sent int64, err error, inv change, clear func()) error {
-	if err == nil && sent != notOurs {
-		c.m.own.note(k.rk, inv.soft, sent, c.m.now())
-	}
-	c.g.forget(k.rk)
+// finds anything older. One that Redis has not heard of is queued first, so that
+// who reads from now on sends it before. Then reads and loads in flight are left
+// to those who wait for them already, then memory is cleared; in this order,
+// because what they put there is cleared with it.
+func (c *core) wrote(ctx context.Context, k keyed, verb string, sent departure, err error, inv change, clear func()) error {
 	if err == nil {
+		if sent.at != notOurs {
+			c.m.own.note(k.rk, inv.soft, sent.at, c.m.now())
+		}
+		c.m.queue.covered(k.rk, inv.soft, sent.seq)
+		c.g.forget(k.rk)
 		clear()
 		c.m.recent.note(k.rk, inv)
-		c.m.queue.covered(k.rk, inv.soft)
 		c.n.invalidations.Add(1)
 		c.observeWrite(ctx, k, verb, nil, false)
 		return nil
 	}
+	closed := errors.Is(err, ErrClosed)
+	queued := !closed && c.m.queue.add(k.rk, inv)
+	c.g.forget(k.rk)
 	c.m.table.Evict(k.rk)
-	if errors.Is(err, ErrClosed) {
+	if closed {
 		return err
 	}
-	queued := c.m.queue.add(k.rk, inv)
 	c.n.invalidationErrors.Add(1)
 	c.observeWrite(ctx, k, verb, err, queued)
 	return &InvalidationError{Key: k.rk, Queued: queued, Err: err}

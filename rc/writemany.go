@@ -54,13 +54,13 @@ func (c *core) setMany(ctx context.Context, values map[string]any, opts []Opt) e
 	}
 	octx, cancel := c.m.opMany(ctx, len(keys))
 	defer cancel()
-	sent := c.m.now()
+	sent := c.m.departure()
 	for i, w := range c.m.redis.SetMany(octx, writes) {
 		k := keys[i]
 		if w.Err != nil {
 			w.Err = c.m.done(ctx, c.m.topo.For(k.rk), w.Err)
 		}
-		if err := c.wrote(ctx, k, "Set", ours(sent, w.Outcome), w.Err, c.setInv(k, cands[i]), func() { c.keepWritten(k, w, cands[i]) }); err != nil {
+		if err := c.wrote(ctx, k, "Set", sent.ours(w.Outcome), w.Err, c.setInv(k, cands[i]), func() { c.keepWritten(k, w, cands[i]) }); err != nil {
 			errs[k.id] = err
 		}
 	}
@@ -89,7 +89,7 @@ func (c *core) deleteMany(ctx context.Context, ids []string, opts []Opt) error {
 	}
 	octx, cancel := c.m.opMany(ctx, len(keys))
 	defer cancel()
-	sent := c.m.now()
+	sent := c.m.departure()
 	for i, err := range c.m.redis.DeleteMany(octx, rks) {
 		k := keys[i]
 		if err != nil {

@@ -5,11 +5,12 @@ import (
 	"errors"
 	"io"
 	"net"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/fleetcache/fleetcache/internal/leak"
 )
 
 const patience = 20 * time.Second
@@ -400,20 +401,7 @@ func TestStress(t *testing.T) {
 		running.Wait()
 	}
 	s.Close()
-	if left := goroutines("busproxy.(*Proxy)"); left != "" {
-		t.Errorf("left behind by Close:\n%s", left)
+	if left := leak.Goroutines("busproxy.(*Proxy)", 0); len(left) > 0 {
+		t.Errorf("left behind by Close:\n%s", strings.Join(left, "\n\n"))
 	}
-}
-
-// goroutines returns the stacks that contain what.
-func goroutines(what string) string {
-	buf := make([]byte, 1<<20)
-	buf = buf[:runtime.Stack(buf, true)]
-	var found []string
-	for stack := range strings.SplitSeq(string(buf), "\n\n") {
-		if strings.Contains(stack, what) {
-			found = append(found, stack)
-		}
-	}
-	return strings.Join(found, "\n\n")
 }

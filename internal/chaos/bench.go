@@ -64,14 +64,19 @@ func forget(p *history.Phase) {
 // keep writes the facts of a phase to a file, and returns its name, or why there
 // is none.
 func (b *bench) keep(p *history.Phase, v judge.Verdict) string {
-	text, err := json.MarshalIndent(struct {
+	return keep(b.evidence, p.Name, struct {
 		Findings []judge.Finding
 		*history.Phase
-	}{v.Findings, p}, "", " ")
+	}{v.Findings, p})
+}
+
+// keep writes what is known of a phase to a file, as JSON.
+func keep(dir, phase string, facts any) string {
+	text, err := json.MarshalIndent(facts, "", " ")
 	if err != nil {
 		return err.Error()
 	}
-	file := filepath.Join(b.evidence, strings.ReplaceAll(p.Name, " ", "-")+".json")
+	file := filepath.Join(dir, strings.ReplaceAll(phase, " ", "-")+".json")
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		return err.Error()
 	}

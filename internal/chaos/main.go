@@ -1,6 +1,7 @@
 //go:build unix
 
-// Command chaos runs the chaos suite: see docs/consistency.md.
+// Command chaos runs the chaos suite: see docs/consistency.md, and package locks
+// for what it does to locks.
 package main
 
 import (
@@ -17,12 +18,16 @@ import (
 
 	"github.com/fleetcache/fleetcache/clustertest"
 	"github.com/fleetcache/fleetcache/internal/chaos/instance"
+	"github.com/fleetcache/fleetcache/internal/chaos/locks"
 	"github.com/fleetcache/fleetcache/internal/chaos/suite"
 )
 
 func main() {
 	if os.Getenv(instance.Env) != "" {
 		os.Exit(instance.Main())
+	}
+	if os.Getenv(locks.Env) != "" {
+		os.Exit(locks.Main())
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -39,6 +44,10 @@ func main() {
 type command struct {
 	suite.Config
 	out, version string
+	// locks runs the phases of package locks, with that many processes and
+	// names of Redlock.
+	locks            bool
+	processes, votes int
 }
 
 func parse(args []string) (*command, error) {
@@ -59,6 +68,9 @@ func parse(args []string) (*command, error) {
 	f.StringVar(&c.Mutant, "mutant", "", "take the mechanism of that `name` out of the library (internal/mutate): the checker must notice")
 	f.BoolVar(&c.LateClients, "late-clients", false, "let every other instance notice silent connections after 10s, as rueidis does by default")
 	f.DurationVar(&c.Bound, "bound", time.Second, "`MaxStaleness` of the instances")
+	f.BoolVar(&c.locks, "locks", false, "run the phases of package lock in place of the others")
+	f.IntVar(&c.processes, "processes", locks.DefaultProcesses, "with -locks, `number` of processes that hold locks")
+	f.IntVar(&c.votes, "votes", 3, "with -locks, `number` of names of Redlock")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -68,8 +80,14 @@ func parse(args []string) (*command, error) {
 	if c.Instances < 2 {
 		return nil, fmt.Errorf("chaos: -instances is %d, want at least 2: one instance is no fleet", c.Instances)
 	}
-	if c.out != "" && (*only != "" || c.Mutant != "" || c.LateClients || c.Invalidation || *coherence != "tracking") {
-		return nil, errors.New("chaos: -out with -only, -mutant, -late-clients, -invalidation or -coherence: the report is of the whole suite and the library as it is")
+	if c.out != "" && (*only != "" || c.Mutant != "" || c.LateClients || c.Invalidation || c.locks || *coherence != "tracking") {
+		return nil, errors.New("chaos: -out with -only, -mutant, -late-clients, -invalidation, -locks or -coherence: the report is of the whole suite and the library as it is")
+	}
+	if c.locks && (c.Invalidation || c.Soak != 0) {
+		return nil, errors.New("chaos: -locks with -invalidation or -soak: those have other phases")
+	}
+	if c.processes < 2 {
+		return nil, fmt.Errorf("chaos: -processes is %d, want at least 2: one process contends with nobody", c.processes)
 	}
 	switch *coherence {
 	case "tracking", "broadcast":
@@ -106,6 +124,9 @@ func run(ctx context.Context, args []string) error {
 	c.Log = func(format string, args ...any) {
 		text := fmt.Sprintf(format, args...)
 		fmt.Fprintf(os.Stderr, "%8.3fs %s\n", time.Since(began).Seconds(), strings.TrimRight(text, "\n"))
+	}
+	if c.locks {
+		return runLocks(ctx, c)
 	}
 	b, err := newBench(c)
 	if err != nil {

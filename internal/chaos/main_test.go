@@ -21,7 +21,8 @@ func TestParse(t *testing.T) {
 		t.Errorf("parse = %+v", c)
 	}
 	for _, args := range []string{"-backend vm", "-instances 1", "-only (", "left over", "-soak x", "-out d -only kill", "-out d -mutant x", "-out d -late-clients",
-		"-out d -invalidation", "-coherence none", "-out d -coherence broadcast"} {
+		"-out d -invalidation", "-coherence none", "-out d -coherence broadcast",
+		"-out d -locks", "-locks -invalidation", "-locks -soak 1h", "-locks -processes 1"} {
 		if _, err := parse(strings.Fields(args)); err == nil {
 			t.Errorf("parse(%s) succeeded", args)
 		}
@@ -34,7 +35,11 @@ func TestParse(t *testing.T) {
 	if err != nil || !c.Invalidation || !c.Broadcast {
 		t.Errorf("parse = %+v, %v", c, err)
 	}
-	if a, _ := parse(nil); a.Invalidation || a.Broadcast {
+	c, err = parse([]string{"-locks", "-votes", "5", "-processes", "6", "-short"})
+	if err != nil || !c.locks || c.votes != 5 || c.processes != 6 || !c.Short {
+		t.Errorf("parse = %+v, %v", c, err)
+	}
+	if a, _ := parse(nil); a.Invalidation || a.Broadcast || a.locks {
 		t.Errorf("by default %+v", a.Config)
 	}
 	if a, _ := parse(nil); a.Seed == 0 {

@@ -83,6 +83,10 @@ func (s *Server) callFromScript(c *server.Peer, name string, args []string) []by
 		reply = wrongArity(name)
 	case name == "PING":
 		return s.ping(s.caller, args)
+	case name == "PUBSUB" && len(args) > 0:
+		return s.pubsub(s.caller, args)
+	case name == "INFO":
+		return s.info(s.caller, args)
 	case own, waits, name == "SCRIPT":
 		return replyErrorf("ERR This Redis command is not allowed from script")
 	default:

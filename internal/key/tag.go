@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"sync"
 
-	"github.com/fleetcache/fleetcache/internal/near"
+	"github.com/fleetcache/fleetcache/internal/hashslot"
 )
 
 const (
@@ -26,7 +26,7 @@ var groupNames = sync.OnceValue(func() [TagGroups]string {
 	const width = 16384 / TagGroups
 	for left, n := TagGroups, 0; left > 0; n++ {
 		name := "t" + strconv.Itoa(n)
-		if g := near.Slot(name) / width; names[g] == "" {
+		if g := hashslot.Of(name) / width; names[g] == "" {
 			names[g] = name
 			left--
 		}

@@ -5,14 +5,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fleetcache/fleetcache/internal/near"
+	"github.com/fleetcache/fleetcache/internal/hashslot"
 )
 
 // A group has one slot, and the groups are spread evenly.
 func TestTagGroups(t *testing.T) {
 	seen := map[uint16]int{}
 	for g := range TagGroups {
-		slot := near.Slot(GuardKey("", g))
+		slot := hashslot.Of(GuardKey("", g))
 		seen[slot/(16384/TagGroups)]++
 	}
 	if len(seen) != TagGroups {
@@ -20,8 +20,8 @@ func TestTagGroups(t *testing.T) {
 	}
 	for _, tag := range []string{"a", "product:7", "{x}", "with } and {", strings.Repeat("x", MaxTag)} {
 		tk, gk := TagKey("app", tag), GuardKey("app", TagGroup(tag))
-		if near.Slot(tk) != near.Slot(gk) {
-			t.Errorf("tag %q is in slot %d, its guard in %d", tag, near.Slot(tk), near.Slot(gk))
+		if hashslot.Of(tk) != hashslot.Of(gk) {
+			t.Errorf("tag %q is in slot %d, its guard in %d", tag, hashslot.Of(tk), hashslot.Of(gk))
 		}
 	}
 }

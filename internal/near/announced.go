@@ -58,30 +58,11 @@ func (a Ask) takeExpected() *Entry {
 // besides the entry with the given id: that is what the change itself made. It
 // reports whether something was killed.
 func (t *Table) Announced(key string, id uint64) bool {
-	s := t.shard(key)
-	var dead []*Entry
-	s.mu.Lock()
-	var kept *Entry
-	for e := s.entries[key]; e != nil; e = e.next {
-		if id != 0 && e.id == id {
-			kept = e
-		} else {
-			dead = append(dead, e)
-		}
-	}
-	if kept != nil {
-		s.entries[key], kept.next = kept, nil
-	} else {
-		delete(s.entries, key)
-	}
-	s.mu.Unlock()
-	for _, e := range dead {
-		t.end(e)
-	}
-	if len(dead) > 0 {
+	found := t.killMatching(key, func(e *Entry) bool { return id == 0 || e.id != id })
+	if found {
 		t.counts.pushes.Add(1)
 	}
-	return len(dead) > 0
+	return found
 }
 
 // Heard tells that every change that was announced on a partition before the

@@ -138,3 +138,36 @@ func TestAnnouncedMoves(t *testing.T) {
 		t.Error("Fresh = true of what may have been read from a demoted primary")
 	}
 }
+
+// Schedule: one goroutine ends the entries of a key, for a push perhaps, and
+// another, that has just written the key, finds them gone. What it reads next must
+// not be one of them.
+func TestKilledWhenGone(t *testing.T) {
+	for name, end := range map[string]func(*Table){
+		"Evict":        func(tab *Table) { tab.Evict("k") },
+		"EvictOthers":  func(tab *Table) { tab.EvictOthers(&Entry{key: "k"}) },
+		"Announced":    func(tab *Table) { tab.Announced("k", 0) },
+		"KillSlots":    func(tab *Table) { tab.KillSlots(func(uint16) bool { return true }) },
+		"KillMatching": func(tab *Table) { tab.KillMatching(func(string) bool { return true }) },
+		"Detached":     func(tab *Table) { tab.Detached("k", 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			tab := announcedTable(t)
+			first, second := live(t, tab, "k"), live(t, tab, "k")
+			told := 0
+			tab.onKill = func(*Entry) {
+				told++
+				if n := tab.Stats().Keys; n > 1 { // the new one of Detached
+					t.Errorf("%d keys are left, want none of these", n)
+				}
+				if tab.Fresh(first) || tab.Fresh(second) {
+					t.Error("one that is gone is still alive")
+				}
+			}
+			end(tab)
+			if told != 2 {
+				t.Errorf("the owner was told of %d entries, want 2", told)
+			}
+		})
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/fleetcache/fleetcache/internal/fakeredis"
+	"github.com/fleetcache/fleetcache/internal/hashslot"
 	"github.com/fleetcache/fleetcache/internal/near"
 )
 
@@ -249,7 +250,7 @@ func TestKillBetweenClaimAndPublish(t *testing.T) {
 	for name, kill := range map[string]func(*bundle){
 		"push":  func(b *bundle) { b.do("SET", "k", "2"); b.sync() },
 		"evict": func(b *bundle) { b.table.Evict("k") },
-		"slots": func(b *bundle) { b.table.KillSlots(func(s uint16) bool { return s == near.Slot("k") }) },
+		"slots": func(b *bundle) { b.table.KillSlots(func(s uint16) bool { return s == hashslot.Of("k") }) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := setup(t)
@@ -285,7 +286,7 @@ func TestKillSlotsSparesOthers(t *testing.T) {
 	b.do("SET", "b", "1")
 	b.beat()
 	a, o := b.read("a"), b.read("b")
-	if n := b.table.KillSlots(func(s uint16) bool { return s == near.Slot("a") }); n != 1 {
+	if n := b.table.KillSlots(func(s uint16) bool { return s == hashslot.Of("a") }); n != 1 {
 		t.Errorf("KillSlots = %d, want 1", n)
 	}
 	b.wantFresh(a, false, "moved")
@@ -440,17 +441,5 @@ func TestDoCacheMemoryIsBounded(t *testing.T) {
 	}
 	if n := b.table.Stats().Keys; n > 1000 {
 		t.Errorf("%d keys held, want a few hundred", n)
-	}
-}
-
-func TestSlot(t *testing.T) {
-	// Examples of the Redis Cluster specification, and of CLUSTER KEYSLOT.
-	for key, want := range map[string]uint16{
-		"123456789": 12739, "foo": 12182, "{foo}.bar": 12182, "a{foo}b{bar}": 12182,
-		"foo{}{bar}": 8363, "foo{{bar}}zap": near.Slot("{bar"), "": 0, "{": near.Slot("{"),
-	} {
-		if got := near.Slot(key); got != want {
-			t.Errorf("Slot(%q) = %d, want %d", key, got, want)
-		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fleetcache/fleetcache/internal/hashslot"
 	"github.com/redis/rueidis"
 )
 
@@ -265,8 +266,11 @@ func (t *Table) Release(e *Entry) {
 // Retire lets go of an entry that others depend on: pushes for its key do not
 // reach it any longer, so they must look for themselves.
 func (t *Table) Retire(e *Entry) {
-	t.Release(e)
+	s := t.shard(e.key)
+	s.mu.Lock()
+	s.removeLocked(e)
 	e.kill()
+	s.mu.Unlock()
 }
 
 // removeLocked takes e out of the shard, if it is still there.
@@ -300,25 +304,10 @@ func (t *Table) Evict(keys ...string) {
 // EvictOthers kills what the table holds of the entry's key besides the entry.
 func (t *Table) EvictOthers(e *Entry) {
 	s := t.shard(e.key)
-	var dead []*Entry
 	s.mu.Lock()
-	found := false
-	for p := s.entries[e.key]; p != nil; p = p.next {
-		if p == e {
-			found = true
-		} else {
-			dead = append(dead, p)
-		}
-	}
-	if found {
-		s.entries[e.key], e.next = e, nil
-	} else {
-		delete(s.entries, e.key)
-	}
+	dead, _ := s.killLocked(e.key, func(other *Entry) bool { return other != e })
 	s.mu.Unlock()
-	for _, d := range dead {
-		t.end(d)
-	}
+	t.tell(dead)
 }
 
 // Detached makes an entry that no connection vouches for, of a value that was
@@ -333,13 +322,11 @@ func (t *Table) Detached(key string, at int64) *Entry {
 	e.fresh.Store(pending)
 	s := t.shard(key)
 	s.mu.Lock()
-	old := s.entries[key]
+	dead, _ := s.killLocked(key, all)
 	s.entries[key] = e
 	s.mu.Unlock()
 	t.detached.Store(true)
-	for ; old != nil; old = old.next {
-		t.end(old)
-	}
+	t.tell(dead)
 	return e
 }
 
@@ -351,27 +338,57 @@ func (t *Table) Postpone(e *Entry, fresh int64) {
 	}
 }
 
-// end kills an entry that has left the table. No lock is held.
-func (t *Table) end(e *Entry) {
-	if e.kill() && e.raw == nil && e.woken == nil {
+// killLocked takes the entries of a key that match out of the table. They are
+// killed before the lock is released: whoever finds them gone may rely on it that
+// nobody is served by them. It returns those whose owner is to be told, with no
+// lock held, and how many there were.
+func (s *shard) killLocked(key string, match func(*Entry) bool) (dead []*Entry, killed int) {
+	var kept, last *Entry
+	for e := s.entries[key]; e != nil; {
+		next := e.next
+		switch {
+		case match(e):
+			killed++
+			if e.kill() && e.raw == nil && e.woken == nil {
+				dead = append(dead, e)
+			}
+		case last == nil:
+			kept, last = e, e
+		default:
+			last.next, last = e, e
+		}
+		e = next
+	}
+	if last != nil {
+		last.next = nil
+		s.entries[key] = kept
+	} else if killed > 0 {
+		delete(s.entries, key)
+	}
+	return dead, killed
+}
+
+func all(*Entry) bool { return true }
+
+// tell tells the owners of entries that were killed. No lock is held.
+func (t *Table) tell(dead []*Entry) {
+	for _, e := range dead {
 		t.onKill(e)
 	}
 }
 
 // kill takes all entries of key out of the table and ends them.
 func (t *Table) kill(key string) bool {
+	return t.killMatching(key, all)
+}
+
+func (t *Table) killMatching(key string, match func(*Entry) bool) bool {
 	s := t.shard(key)
 	s.mu.Lock()
-	e := s.entries[key]
-	if e != nil {
-		delete(s.entries, key)
-	}
+	dead, killed := s.killLocked(key, match)
 	s.mu.Unlock()
-	found := e != nil
-	for ; e != nil; e = e.next {
-		t.end(e)
-	}
-	return found
+	t.tell(dead)
+	return killed > 0
 }
 
 // KillSlots ends all entries of the slots for which moved is true, and every
@@ -379,7 +396,7 @@ func (t *Table) kill(key string) bool {
 // for 100,000 entries.
 func (t *Table) KillSlots(moved func(slot uint16) bool) (killed int) {
 	t.movedAt.Store(t.clock.Now())
-	return t.killIf(func(e *Entry) bool { return moved(Slot(e.key)) })
+	return t.killIf(func(e *Entry) bool { return moved(hashslot.Of(e.key)) })
 }
 
 // KillDetached ends all entries that no connection vouches for: because there are
@@ -401,17 +418,12 @@ func (t *Table) killIf(match func(*Entry) bool) (killed int) {
 		s.mu.Lock()
 		for k, e := range s.entries {
 			if match(e) {
-				delete(s.entries, k)
-				dead = append(dead, e)
+				d, n := s.killLocked(k, all)
+				dead, killed = append(dead, d...), killed+n
 			}
 		}
 		s.mu.Unlock()
-		for _, e := range dead {
-			for ; e != nil; e = e.next {
-				t.end(e)
-				killed++
-			}
-		}
+		t.tell(dead)
 	}
 	return killed
 }
@@ -431,21 +443,16 @@ func (t *Table) insert(f *Feed, key string, reply []byte) {
 	}
 	e := &Entry{feed: f, key: key, reply: replyID(reply)}
 	e.fresh.Store(pending)
-	old := s.entries[key]
-	s.entries[key] = e
-	switch {
-	case as.watches > 0:
+	var dead []*Entry
+	if as.watches > 0 {
 		e.woken = make(chan struct{})
-		e.next, old = old, nil
-	case old != nil && old.raw == nil:
-		e.next, old.next = old.next, nil
-	default: // replies of DoCache stay, behind the new entry
-		e.next, old = old, nil
+	} else if old := s.entries[key]; old != nil && old.raw == nil {
+		dead, _ = s.killLocked(key, func(other *Entry) bool { return other == old })
 	}
+	e.next = s.entries[key] // replies of DoCache stay, behind the new entry
+	s.entries[key] = e
 	s.mu.Unlock()
-	if old != nil {
-		t.end(old)
-	}
+	t.tell(dead)
 }
 
 // NewStore makes the store of one connection. It is what

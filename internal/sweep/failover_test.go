@@ -11,6 +11,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/fleetcache/fleetcache/internal/localredis"
+	"github.com/fleetcache/fleetcache/internal/nap"
 	"github.com/fleetcache/fleetcache/internal/topology"
 )
 
@@ -71,7 +72,7 @@ func TestNodeDown(t *testing.T) {
 		wg.Go(func() { err = s.run(ctx) })
 		limit := within(t)
 		for s.passes.Load() < 3 {
-			must(t, "wait for passes", sleep(limit, 20*time.Millisecond))
+			must(t, "wait for passes", nap.For(limit, 20*time.Millisecond))
 		}
 		cancel()
 		wg.Wait()

@@ -9,8 +9,8 @@ import (
 	"github.com/redis/rueidis"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/fleetcache/fleetcache/internal/hashslot"
 	"github.com/fleetcache/fleetcache/internal/key"
-	"github.com/fleetcache/fleetcache/internal/near"
 )
 
 const (
@@ -163,7 +163,7 @@ func (s *sweeper) scan(ctx context.Context, m *member, slots *slotSet, b *batche
 		}
 		b.found(len(entry.Elements))
 		for _, k := range entry.Elements {
-			if whole || slots.has(near.Slot(k)) {
+			if whole || slots.has(hashslot.Of(k)) {
 				if err := b.add(k); err != nil {
 					return err
 				}

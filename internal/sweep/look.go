@@ -11,7 +11,7 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/fleetcache/fleetcache/internal/near"
+	"github.com/fleetcache/fleetcache/internal/hashslot"
 	"github.com/fleetcache/fleetcache/internal/topology"
 )
 
@@ -189,7 +189,7 @@ func absentKey(match string, slot uint16) string {
 	}
 	for i := 0; ; i++ {
 		tag := "sweep-" + strconv.Itoa(i)
-		if near.Slot(tag) == slot {
+		if hashslot.Of(tag) == slot {
 			return head + "{" + tag + "}"
 		}
 	}

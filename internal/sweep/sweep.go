@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/fleetcache/fleetcache/internal/nap"
 )
 
 // Defaults of [Options].
@@ -234,7 +236,7 @@ func (s *sweeper) keepLooking(ctx context.Context, w *watch) (stop func()) {
 	var wg sync.WaitGroup
 	wg.Go(func() { // joined by stop
 		pause := s.lookEvery
-		for sleep(ctx, pause) == nil {
+		for nap.For(ctx, pause) == nil {
 			began := time.Now()
 			if v, err := s.look(ctx); err == nil {
 				w.see(v)
@@ -302,16 +304,5 @@ func (b *backoff) reset() { b.last = 0 }
 
 func (b *backoff) next(ctx context.Context) error {
 	b.last = min(max(2*b.last, firstWait), longWait)
-	return sleep(ctx, b.last)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return nap.For(ctx, b.last)
 }

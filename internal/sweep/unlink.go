@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/fleetcache/fleetcache/internal/hashslot"
 	"github.com/redis/rueidis"
-
-	"github.com/fleetcache/fleetcache/internal/near"
 )
 
 // batcher gathers keys to delete into batches.
@@ -99,9 +98,9 @@ func (s *sweeper) bySlot(keys []string) [][]string {
 		return [][]string{keys}
 	}
 	groups := make([][]string, 0, len(keys))
-	begin, slot := 0, near.Slot(keys[0])
+	begin, slot := 0, hashslot.Of(keys[0])
 	for i, k := range keys {
-		if next := near.Slot(k); next != slot {
+		if next := hashslot.Of(k); next != slot {
 			groups = append(groups, keys[begin:i:i])
 			begin, slot = i, next
 		}

@@ -3,7 +3,7 @@ package topology
 import (
 	"testing"
 
-	"github.com/fleetcache/fleetcache/internal/near"
+	"github.com/fleetcache/fleetcache/internal/hashslot"
 )
 
 // view makes owners of the first slots, one per name.
@@ -114,8 +114,8 @@ func TestDecide(t *testing.T) {
 func TestOwnKeyIsInItsSlot(t *testing.T) {
 	t.Parallel()
 	for _, s := range []uint16{0, 1, 5460, 16383} {
-		if k := ownKey("cache", s); near.Slot(k) != s {
-			t.Errorf("ownKey(%d) = %q, which is in slot %d", s, k, near.Slot(k))
+		if k := ownKey("cache", s); hashslot.Of(k) != s {
+			t.Errorf("ownKey(%d) = %q, which is in slot %d", s, k, hashslot.Of(k))
 		}
 	}
 }

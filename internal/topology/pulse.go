@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/fleetcache/fleetcache/internal/hashslot"
 	"github.com/fleetcache/fleetcache/internal/near"
 )
 
@@ -163,7 +164,7 @@ func (w *Watcher) touch(ctx context.Context, n *Node) {
 func ownKey(prefix string, slot uint16) string {
 	for i := 0; ; i++ {
 		tag := strconv.FormatInt(int64(i), 36)
-		if near.Slot(tag) == slot {
+		if hashslot.Of(tag) == slot {
 			return prefix + ":" + near.OwnMark + ":{" + tag + "}"
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/fleetcache/fleetcache/internal/hashslot"
 	"github.com/fleetcache/fleetcache/internal/near"
 )
 
@@ -117,7 +118,7 @@ func (w *Watcher) Close() {
 func (w *Watcher) For(key string) *Node {
 	s := w.snap.Load()
 	if s.slots != nil {
-		return s.slots[near.Slot(key)]
+		return s.slots[hashslot.Of(key)]
 	}
 	if len(s.nodes) == 0 {
 		return nil

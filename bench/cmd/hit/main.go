@@ -5,20 +5,19 @@
 // order of the one before, so that whatever else the machine does meets all of
 // them. Times are medians over the rounds, and ratios medians of the ratios of
 // the rounds, but for the ratio in the RESULT line, which is that of the two
-// times in front of it. All are to be compared within one run only. It needs redis-server on PATH, and takes some 60 s, under 90 s on a
-// busy machine.
+// times in front of it. All are to be compared within one run only. It needs
+// redis-server on PATH, and takes some 60 s, under 90 s on a busy machine.
 package main
 
 import (
 	"context"
 	"flag"
 	"fmt"
-	"os"
-	"os/signal"
 	"runtime"
 	"testing"
 	"time"
 
+	"github.com/fleetcache/fleetcache/bench/internal/command"
 	"github.com/fleetcache/fleetcache/bench/internal/rounds"
 )
 
@@ -26,13 +25,7 @@ func main() {
 	testing.Init()
 	least := flag.Int("rounds", 8, "rounds each table has at least")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, max(1, *least))
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "hit:", err)
-		os.Exit(1)
-	}
+	command.Main("hit", func(ctx context.Context) error { return run(ctx, max(1, *least)) })
 }
 
 func run(ctx context.Context, least int) (err error) {

@@ -29,12 +29,11 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"os"
-	"os/signal"
 	"runtime"
 	"testing"
 	"time"
 
+	"github.com/fleetcache/fleetcache/bench/internal/command"
 	"github.com/fleetcache/fleetcache/bench/internal/rounds"
 	"github.com/fleetcache/fleetcache/rc"
 )
@@ -54,13 +53,7 @@ func main() {
 	flag.BoolVar(&s.broadcast, "broadcast", false, "measure the lag in coherence mode Broadcast, too")
 	flag.Parse()
 	s.rounds, s.lagEvents = max(1, s.rounds), max(1, s.lagEvents)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, s)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "invalidation:", err)
-		os.Exit(1)
-	}
+	command.Main("invalidation", func(ctx context.Context) error { return run(ctx, s) })
 }
 
 func run(ctx context.Context, s settings) error {

@@ -1,10 +1,13 @@
 package rounds
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"math"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -17,7 +20,12 @@ type Table struct {
 	Title string
 	Turn  time.Duration // how long one benchmark runs at a time
 	Limit time.Duration // no round is begun after that, once there are enough
-	rows  []*Row
+	Out   io.Writer     // gets the table; os.Stdout if it is nil
+	// Optional, if not nil, says of which rows the failure is no failure of the
+	// table: they are left out of it.
+	Optional func(name string) bool
+	rows     []*Row
+	left     []string
 }
 
 // A Row is one benchmark and what it measured.
@@ -27,12 +35,13 @@ type Row struct {
 	body   subject.Bench
 	ns     []float64 // per operation, one for each round
 	allocs int64     // per operation, the fewest of all rounds
-	server []float64 // µs of the server for one operation, if it is measured
+	// extra is what the body reported beside that, by unit, one for each round.
+	extra map[string][]float64
 }
 
 // Add adds a row. base is the name of the row it is compared with, "" for none.
 func (t *Table) Add(name, base string, body subject.Bench) {
-	t.rows = append(t.rows, &Row{name: name, base: base, body: body, allocs: math.MaxInt64})
+	t.rows = append(t.rows, &Row{name: name, base: base, body: body, allocs: math.MaxInt64, extra: map[string][]float64{}})
 }
 
 // Row returns the row of that name. It panics if there is none.
@@ -62,13 +71,34 @@ func (t *Table) Run(ctx context.Context, rounds int) error {
 				return err
 			}
 			if err := r.measure(n > 0); err != nil {
-				return fmt.Errorf("%s: %s: %w", t.Title, r.name, err)
+				if err = fmt.Errorf("%s: %w", r.name, err); !t.leave(r, err) {
+					return fmt.Errorf("%s: %w", t.Title, err)
+				}
 			}
 		}
 	}
 	t.print()
 	return nil
 }
+
+// leave takes a row out of the table, if that is allowed, and no other row is
+// compared with it.
+func (t *Table) leave(r *Row, err error) bool {
+	if t.Optional == nil || !t.Optional(r.name) {
+		return false
+	}
+	for _, o := range t.rows {
+		if o.base == r.name {
+			return false
+		}
+	}
+	t.rows = slices.DeleteFunc(t.rows, func(o *Row) bool { return o == r })
+	t.left = append(t.left, err.Error())
+	return true
+}
+
+// Left says which rows were left out, and why.
+func (t *Table) Left() []string { return t.left }
 
 // measure runs the benchmark once.
 func (r *Row) measure(count bool) error {
@@ -87,11 +117,27 @@ func (r *Row) measure(count bool) error {
 	case count:
 		r.ns = append(r.ns, float64(res.T.Nanoseconds())/float64(res.N))
 		r.allocs = min(r.allocs, res.AllocsPerOp())
-		if us, ok := res.Extra[subject.ServerCPU]; ok {
-			r.server = append(r.server, us)
+		for unit, v := range res.Extra {
+			r.extra[unit] = append(r.extra[unit], v)
 		}
 	}
 	return nil
+}
+
+// Name returns the name it was added with.
+func (r *Row) Name() string { return r.name }
+
+// Base returns the name of the row it is compared with, "" for none.
+func (r *Row) Base() string { return r.base }
+
+// Extra returns the median of a metric that the body reports, and whether it
+// does.
+func (r *Row) Extra(unit string) (float64, bool) {
+	v := r.extra[unit]
+	if len(v) == 0 {
+		return 0, false
+	}
+	return Median(v), true
 }
 
 // Median returns the nanoseconds of one operation.
@@ -119,6 +165,18 @@ func (r *Row) ratios(base *Row) (low, middle, high float64) {
 	return v[n/4], Median(v), v[(3*n+3)/4]
 }
 
+// Rows returns the rows, in the order in which they were added.
+func (t *Table) Rows() []*Row { return t.rows }
+
+// Quartiles returns the quartiles of the ratio between two rows, and its
+// median, round by round.
+func (t *Table) Quartiles(name, base string) (low, middle, high float64) {
+	return t.Row(name).ratios(t.Row(base))
+}
+
+// Rounds returns how many rounds were measured.
+func (t *Table) Rounds() int { return len(t.rows[0].ns) }
+
 // Ratio returns the median of the ratio between two rows, round by round.
 func (t *Table) Ratio(name, base string) float64 {
 	_, middle, _ := t.Row(name).ratios(t.Row(base))
@@ -126,18 +184,19 @@ func (t *Table) Ratio(name, base string) float64 {
 }
 
 func (t *Table) print() {
-	fmt.Printf("\n%s (median of %d rounds of %v)\n", t.Title, len(t.rows[0].ns), t.Turn)
-	fmt.Printf("  %-34s %10s %7s %9s %7s  %s\n", "", "ns/op", "allocs", "server us", "ratio", "quartiles of the ratio, compared with")
+	out := cmp.Or[io.Writer](t.Out, os.Stdout)
+	fmt.Fprintf(out, "\n%s (median of %d rounds of %v)\n", t.Title, t.Rounds(), t.Turn)
+	fmt.Fprintf(out, "  %-34s %10s %7s %9s %7s  %s\n", "", "ns/op", "allocs", "server us", "ratio", "quartiles of the ratio, compared with")
 	for _, r := range t.rows {
 		server := ""
-		if len(r.server) > 0 {
-			server = fmt.Sprintf("%.1f", Median(r.server))
+		if us, ok := r.Extra(subject.ServerCPU); ok {
+			server = fmt.Sprintf("%.1f", us)
 		}
-		fmt.Printf("  %-34s %10.1f %7d %9s", r.name, r.Median(), r.allocs, server)
+		fmt.Fprintf(out, "  %-34s %10.1f %7d %9s", r.name, r.Median(), r.allocs, server)
 		if r.base != "" {
 			low, middle, high := r.ratios(t.Row(r.base))
-			fmt.Printf(" %7.2f  %.2f–%.2f, %s", middle, low, high, r.base)
+			fmt.Fprintf(out, " %7.2f  %.2f–%.2f, %s", middle, low, high, r.base)
 		}
-		fmt.Println()
+		fmt.Fprintln(out)
 	}
 }

@@ -22,11 +22,15 @@ var errMiss = errors.New("a read that should hit did not")
 // StartRedis runs a Redis server for a benchmark: without persistence, and, if
 // maxMemory is not empty, as a cache of that size. The caller stops it.
 func StartRedis(ctx context.Context, maxMemory string) (*localredis.Server, error) {
-	args := unsaved()
-	if maxMemory != "" {
-		args = append(args, "--maxmemory", maxMemory, "--maxmemory-policy", "allkeys-lru")
+	return localredis.Start(ctx, localredis.Config{Args: append(unsaved(), evicting(maxMemory)...)})
+}
+
+// evicting returns the directives of a server that is a cache of some size.
+func evicting(maxMemory string) []string {
+	if maxMemory == "" {
+		return nil
 	}
-	return localredis.Start(ctx, localredis.Config{Args: args})
+	return []string{"--maxmemory", maxMemory, "--maxmemory-policy", "allkeys-lru"}
 }
 
 // unsaved returns the directives of a server that keeps nothing on disk.
@@ -36,6 +40,12 @@ func unsaved() []string { return []string{"--appendonly", "no", "--save", ""} }
 // The caller stops them.
 func StartCluster(ctx context.Context, f localredis.Flavor, replicas int) (*localredis.Cluster, error) {
 	return localredis.StartCluster(ctx, localredis.ClusterConfig{Flavor: f, ReplicasPerPrimary: replicas, Args: unsaved()})
+}
+
+// StartCacheCluster runs 3 primaries without replicas, each a cache of some size
+// as in [StartRedis]. The caller stops them.
+func StartCacheCluster(ctx context.Context, maxMemory string) (*localredis.Cluster, error) {
+	return localredis.StartCluster(ctx, localredis.ClusterConfig{Args: append(unsaved(), evicting(maxMemory)...)})
 }
 
 // PerCore is how many goroutines per core the throughput benchmarks use: more

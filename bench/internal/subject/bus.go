@@ -32,7 +32,7 @@ func anEvent(i int) invalidation.Event {
 // OpenBus opens a bus of its own. Those with the same mode hear each other.
 func OpenBus(ctx context.Context, addrs []string, mode invalidation.Mode) (*invalidation.Bus, error) {
 	b, err := invalidation.Open(ctx, rueidis.ClientOption{InitAddress: addrs}, invalidation.Config{
-		Prefix: "bench-" + mode.String(), Mode: mode, OpTimeout: opTimeout, Logger: slog.New(slog.DiscardHandler),
+		Prefix: "bench-" + mode.String(), Mode: mode, OpTimeout: OpTimeout, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return nil, err

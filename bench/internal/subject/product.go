@@ -3,7 +3,9 @@ package subject
 import (
 	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -39,6 +41,31 @@ func NewProduct(n int64) Product {
 		Updated: time.Unix(1_700_000_000+n, 0).UTC(),
 	}
 }
+
+// words are what the names of larger products are made of.
+var words = strings.Fields("with a handle of oak and steel for wet ground or stone light balanced " +
+	"sharp garden spade rake hoe fork blade edge care clean dry store keep away from children " +
+	"made in small series by hand tested warranty spare parts available order number see page")
+
+// NewLargeProduct returns the product with a number, whose JSON has about size
+// bytes: its name is that much longer. It compresses as text does.
+func NewLargeProduct(n int64, size int) Product {
+	p := NewProduct(n)
+	if size <= smallProduct {
+		return p
+	}
+	var b strings.Builder
+	b.WriteString(p.Name)
+	for r := rand.New(rand.NewPCG(uint64(n), 1)); b.Len() < size-smallProduct+len(p.Name); {
+		b.WriteByte(' ')
+		b.WriteString(words[r.IntN(len(words))])
+	}
+	p.Name = b.String()
+	return p
+}
+
+// smallProduct is about how many bytes of JSON a product has.
+const smallProduct = 200
 
 // IDs returns the identifiers of the first n products, in an order that has
 // nothing to do with their numbers. n must be a power of two: then a benchmark

@@ -2,6 +2,7 @@ package subject
 
 import (
 	"context"
+	"testing"
 
 	"github.com/viccon/sturdyc"
 )
@@ -26,4 +27,19 @@ func (s *Sturdy) Hit(ids []string, run func(op func(int) error) Bench) Bench {
 		_, err := s.cache.GetOrFetch(ctx, ids[i%len(ids)], mustNotLoad)
 		return err
 	})
+}
+
+// HitLoop is the same in one goroutine, without a call between.
+func (s *Sturdy) HitLoop(ids []string) Bench {
+	return func(b *testing.B) (err error) {
+		ctx, i, mask := context.Background(), 0, len(ids)-1
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, e := s.cache.GetOrFetch(ctx, ids[i&mask], mustNotLoad); e != nil {
+				err = e
+			}
+			i++
+		}
+		return err
+	}
 }

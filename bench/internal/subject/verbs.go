@@ -102,7 +102,7 @@ func (f *Fleet) Marked(perOp int, body Bench) Bench {
 
 // OpenAll is [OpenFleet] for a deployment of one or several servers.
 func OpenAll(ctx context.Context, url string, o rc.Options) (*Fleet, error) {
-	o.OpTimeout = opTimeout
+	o.OpTimeout = OpTimeout
 	m, err := rc.Open(ctx, url, o)
 	if err != nil {
 		return nil, err

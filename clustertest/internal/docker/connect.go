@@ -16,11 +16,12 @@ import (
 )
 
 // availableTimeout bounds Available.
-const availableTimeout = time.Second
+const availableTimeout = 5 * time.Second
 
-// Available reports whether a docker daemon answers, by a nil error, within a
-// second. The error says what is missing. testcontainers looks for the daemon
-// once per process, so a daemon that is started later is not found.
+// Available reports whether a docker daemon answers, by a nil error, within five
+// seconds: a busy one needs more than one. The error says what is missing.
+// testcontainers looks for the daemon once per process, so one that is started
+// later is not found.
 func Available(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, availableTimeout,
 		fmt.Errorf("no answer within %s", availableTimeout))

@@ -14,7 +14,8 @@ import (
 // none begins, at an invalidation that failed, until a later one is
 // acknowledged: it may take effect at any moment between.
 //
-// Without faults at most one load begins in a window. With faults:
+// Without faults at most one load begins in a window. A load begins in the
+// instance, which may be some time before the database hears of it. With faults:
 //
 //	1 + instances x (⌈D/OpTimeout⌉ + 2)
 //
@@ -48,6 +49,9 @@ func (c *court) windows() {
 		if key.Class != history.ClassQuiet {
 			continue
 		}
+		for i, l := range loads[n] {
+			loads[n][i].Began = c.begun(l)
+		}
 		for _, w := range windowsOf(c.p, n, c.ledger.of(n).writes) {
 			if c.p.FaultFree && c.stalled(w) {
 				c.v.WindowsSetAside++
@@ -56,6 +60,20 @@ func (c *court) windows() {
 			c.window(w, loads[n])
 		}
 	}
+}
+
+// begun returns when the instance began a load, as far as is known: the database
+// hears of it later, and by then an invalidation may be acknowledged that has
+// voided the load already. What is known is of those whose value was offered to
+// Redis.
+func (c *court) begun(l history.Load) history.Time {
+	at := l.Began
+	for _, f := range c.p.Fills {
+		if f.Key == l.Key && f.By == l.By && f.LoadBegan <= l.Began && l.Ended <= f.Began {
+			at = min(at, f.LoadBegan)
+		}
+	}
+	return at
 }
 
 // windowsOf cuts a phase into the windows of a key.

@@ -60,6 +60,22 @@ func TestLoadsPerWindowWithoutFaults(t *testing.T) {
 		t.Errorf("NoFaultLoads() = %d, want 2", v.NoFaultLoads())
 	}
 
+	// The first of the two began before the window, in the instance.
+	offered := history.Fill{Key: 1, Version: 1, LoadBegan: 2009 * ms, Began: 2026 * ms, Ended: 2027 * ms, Reason: "voided"}
+	two.Fills = []history.Fill{offered}
+	wantClean(t, Phase(two, Options{}))
+	for _, other := range []func(*history.Fill){
+		func(f *history.Fill) { f.LoadBegan = 2011 * ms },
+		func(f *history.Fill) { f.By++ },
+		func(f *history.Fill) { f.Key = 0 },
+		func(f *history.Fill) { f.Began, f.Ended = 2019*ms, 2019*ms }, // of a load before
+	} {
+		two.Fills[0] = offered
+		other(&two.Fills[0])
+		wantViolation(t, Phase(two, Options{}), "1 windows with too many loads")
+	}
+	two.Fills = nil
+
 	two.Stalls = []history.Stall{{Instance: 2, Began: 2500 * ms, Ended: 2624 * ms}}
 	wantViolation(t, Phase(two, Options{}), "1 windows with too many loads")
 	two.Stalls[0].Ended++

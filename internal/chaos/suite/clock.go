@@ -5,12 +5,10 @@ package suite
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strings"
 
+	"github.com/fleetcache/fleetcache/internal/chaos/rebuilt"
 	"github.com/fleetcache/fleetcache/internal/mutate/mutants"
 )
 
@@ -29,7 +27,7 @@ func buildWithWrongClock(ctx context.Context, dir string) (string, error) {
 		return "", fmt.Errorf("chaos: the wrong clock needs the go command: %w", err)
 	}
 	m := mutants.Mutant{Name: "wrong clock", File: "src/time/time.go", Old: rightClock, New: rightClock + wrongLines}
-	return build(ctx, m, strings.TrimSpace(string(root)), dir)
+	return rebuilt.Program(ctx, m, strings.TrimSpace(string(root)), dir)
 }
 
 // buildMutant builds the program without a mechanism of the library.
@@ -38,34 +36,7 @@ func buildMutant(ctx context.Context, name, dir string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("chaos: %w", err)
 	}
-	return build(ctx, m, filepath.Dir(filepath.Dir(moduleDir())), dir)
-}
-
-// moduleDir is where the sources of this module are.
-func moduleDir() string {
-	_, here, _, _ := runtime.Caller(0)
-	return filepath.Dir(filepath.Dir(here))
-}
-
-// build builds the program in a new directory below dir, with a file below root
-// changed, and returns its path. It needs the go command and the sources, as
-// `go run` has them.
-func build(ctx context.Context, m mutants.Mutant, root, dir string) (string, error) {
-	dir, err := os.MkdirTemp(dir, "build-")
-	if err != nil {
-		return "", fmt.Errorf("chaos: %w", err)
-	}
-	overlay, err := m.Overlay(root, dir)
-	if err != nil {
-		return "", fmt.Errorf("chaos: %s: %w", m.Name, err)
-	}
-	program := filepath.Join(dir, "chaos")
-	cmd := exec.CommandContext(ctx, "go", "build", "-overlay", overlay, "-o", program, ".")
-	cmd.Dir = moduleDir()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("chaos: build the program with %s in %s: %w\n%s", m.Name, cmd.Dir, err, out)
-	}
-	return program, nil
+	return rebuilt.Program(ctx, m, rebuilt.Library(), dir)
 }
 
 // wrongClock lets the instance with the wrong clock work for a while.

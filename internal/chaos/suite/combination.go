@@ -12,6 +12,7 @@ import (
 	"github.com/fleetcache/fleetcache/clustertest"
 	"github.com/fleetcache/fleetcache/internal/chaos/history"
 	"github.com/fleetcache/fleetcache/internal/chaos/instance"
+	"github.com/fleetcache/fleetcache/internal/chaos/layout"
 )
 
 // combination is a phase of faults drawn from a seed, which overlap.
@@ -25,14 +26,14 @@ func combination(name string, seed uint64, length time.Duration) phase {
 func (e *env) combine(ctx context.Context, seed uint64, length time.Duration) error {
 	faults := e.known()
 	schedule, err := clustertest.Chaos(seed, clustertest.ChaosConfig{
-		Topology: e.cluster.Topology(), Faults: faults, Duration: length, Concurrent: true,
+		Topology: e.Cluster.Topology(), Faults: faults, Duration: length, Concurrent: true,
 		MinGap: 200 * time.Millisecond, MaxGap: 1500 * time.Millisecond,
 		MinLasting: 100 * time.Millisecond, MaxLasting: 4 * time.Second,
 	})
 	if err != nil {
 		return err
 	}
-	err = schedule.Run(ctx, e.cluster, clustertest.RunOptions{Faults: faults, Log: e.log, Done: e.record})
+	err = schedule.Run(ctx, e.Cluster, clustertest.RunOptions{Faults: faults, Log: e.log, Done: e.record})
 	return errors.Join(err, e.fleet.update(ctx, e.instances))
 }
 
@@ -71,7 +72,7 @@ func (e *env) ofOurs() []clustertest.Fault {
 				if err != nil {
 					return nil, err
 				}
-				return nil, errors.Join(e.ballast(ctx, n, t.Step.Shard), e.cluster.Evict(ctx, n))
+				return nil, errors.Join(e.ballast(ctx, n, t.Step.Shard), e.Cluster.Evict(ctx, n))
 			},
 		},
 	}
@@ -81,7 +82,7 @@ func (e *env) ofOurs() []clustertest.Fault {
 func (e *env) known() []clustertest.Fault {
 	ours := e.ofOurs()
 	all := append(e.ofProcesses(), ours...)
-	for _, f := range clustertest.Faults(e.cluster.Topology()) {
+	for _, f := range clustertest.Faults(e.Cluster.Topology()) {
 		if !slices.ContainsFunc(ours, func(o clustertest.Fault) bool { return o.Name == f.Name }) {
 			all = append(all, e.telling(f))
 		}
@@ -127,7 +128,7 @@ func (e *env) beginSlow(ctx context.Context, t clustertest.Target) (func(context
 	}
 	everybody := func(ctx context.Context, f instance.LinkFault) error {
 		f.Nodes = []string{n.Announced()}
-		return e.fleet.each(e.instances, func(i int) error { return e.linkIfUp(ctx, i, f) })
+		return layout.Each(e.instances, func(i int) error { return e.linkIfUp(ctx, i, f) })
 	}
 	return func(ctx context.Context) error { return everybody(ctx, instance.LinkFault{Do: "heal"}) },
 		everybody(ctx, instance.LinkFault{Do: "delay", Delay: 30 * time.Millisecond, Jitter: 20 * time.Millisecond})

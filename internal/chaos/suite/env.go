@@ -10,22 +10,22 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fleetcache/fleetcache/clustertest"
 	"github.com/fleetcache/fleetcache/internal/chaos/board"
 	"github.com/fleetcache/fleetcache/internal/chaos/history"
 	"github.com/fleetcache/fleetcache/internal/chaos/instance"
+	"github.com/fleetcache/fleetcache/internal/chaos/layout"
+	"github.com/fleetcache/fleetcache/internal/nap"
 )
 
 // env is one phase under way: what faults are done to.
 type env struct {
-	cluster   *clustertest.Cluster
+	layout.Layout
 	fleet     *fleet
 	board     *board.Board
 	open      instance.Open // for an instance that is started again
 	work      instance.Work
 	keys      []history.Key
 	groups    []history.Group
-	shards    int
 	shard     int        // the one that faults of one shard hit
 	victim    int        // the instance that faults of one instance hit
 	rand      *rand.Rand // for what faults choose; one goroutine at a time
@@ -36,35 +36,6 @@ type env struct {
 
 	mu    sync.Mutex // protects spans
 	spans []history.Span
-}
-
-// slot returns a slot of a shard.
-func (e *env) slot(shard int) int { return firstSlot(shard%e.shards, e.shards) }
-
-// primary returns the primary of a shard.
-func (e *env) primary(ctx context.Context, shard int) (*clustertest.Node, error) {
-	return e.cluster.PrimaryOf(ctx, e.slot(shard))
-}
-
-// pair returns the primary of a shard and one of its replicas.
-func (e *env) pair(ctx context.Context, shard int) (primary, replica *clustertest.Node, err error) {
-	if primary, err = e.primary(ctx, shard); err != nil {
-		return nil, nil, err
-	}
-	replicas, err := e.cluster.ReplicasOf(ctx, primary)
-	if err == nil && len(replicas) == 0 {
-		err = fmt.Errorf("chaos: %s has no replica", primary)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	return primary, replicas[0], nil
-}
-
-// replaced blocks until a shard has another primary than old.
-func (e *env) replaced(ctx context.Context, shard int, old *clustertest.Node) error {
-	_, err := e.cluster.WaitPrimary(ctx, e.slot(shard), old)
-	return err
 }
 
 // span says what a fault is, for the record.
@@ -128,7 +99,7 @@ func (e *env) during(ctx context.Context, name string, s span, begin func() erro
 		if !s.late {
 			rec.held()
 		}
-		err = pause(ctx, lasts)
+		err = nap.For(ctx, lasts)
 	}
 	if err != nil {
 		heal = nil // the whole cluster is to be recovered
@@ -144,7 +115,7 @@ func (e *env) during(ctx context.Context, name string, s span, begin func() erro
 // stable waits until the cluster is whole, and tells the instances where its
 // nodes are now.
 func (e *env) stable(ctx context.Context) error {
-	return errors.Join(e.cluster.WaitStable(ctx), e.fleet.update(ctx, e.instances))
+	return errors.Join(e.Cluster.WaitStable(ctx), e.fleet.update(ctx, e.instances))
 }
 
 // healed returns when the last fault was healed, or now if there was none.
@@ -161,19 +132,6 @@ func (e *env) healed() history.Time {
 	return last
 }
 
-// pause lets time pass: how long a fault lasts is up to the suite, and decides
-// nothing.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // until polls until a condition holds.
 func until(ctx context.Context, what func() string) error {
 	for {
@@ -181,7 +139,7 @@ func until(ctx context.Context, what func() string) error {
 		if missing == "" {
 			return nil
 		}
-		if err := pause(ctx, 2*time.Millisecond); err != nil {
+		if err := nap.For(ctx, 2*time.Millisecond); err != nil {
 			return fmt.Errorf("chaos: %s: %w", missing, err)
 		}
 	}

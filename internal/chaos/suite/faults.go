@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fleetcache/fleetcache/clustertest"
+	"github.com/fleetcache/fleetcache/internal/nap"
 )
 
 // holding is how long a fault lasts after it has taken effect, longer than the
@@ -23,19 +24,19 @@ func (e *env) holding() time.Duration {
 }
 
 func freezePrimary(ctx context.Context, e *env) error {
-	n, err := e.primary(ctx, e.shard)
+	n, err := e.Primary(ctx, e.shard)
 	if err != nil {
 		return err
 	}
 	return e.during(ctx, "freeze primary", span{detail: n.String(), shards: []int{e.shard}, mayLose: true, redis: true, feeds: e.instances}, func() error {
-		return errors.Join(n.Freeze(ctx), e.replaced(ctx, e.shard, n))
+		return errors.Join(n.Freeze(ctx), e.Replaced(ctx, e.shard, n))
 	}, e.holding(), func() error { return n.Thaw(ctx) })
 }
 
 // freezeBriefly freezes a primary for less than the cluster needs to replace it.
 func freezeBriefly(ctx context.Context, e *env) error {
 	for range 3 {
-		n, err := e.primary(ctx, e.shard)
+		n, err := e.Primary(ctx, e.shard)
 		if err != nil {
 			return err
 		}
@@ -45,7 +46,7 @@ func freezeBriefly(ctx context.Context, e *env) error {
 		if err != nil {
 			return err
 		}
-		if err := pause(ctx, e.bound/2); err != nil {
+		if err := nap.For(ctx, e.bound/2); err != nil {
 			return err
 		}
 	}
@@ -53,7 +54,7 @@ func freezeBriefly(ctx context.Context, e *env) error {
 }
 
 func freezeReplica(ctx context.Context, e *env) error {
-	_, n, err := e.pair(ctx, e.shard)
+	_, n, err := e.Pair(ctx, e.shard)
 	if err != nil {
 		return err
 	}
@@ -62,19 +63,19 @@ func freezeReplica(ctx context.Context, e *env) error {
 }
 
 func killPrimary(ctx context.Context, e *env) error {
-	n, err := e.primary(ctx, e.shard)
+	n, err := e.Primary(ctx, e.shard)
 	if err != nil {
 		return err
 	}
 	return e.during(ctx, "kill primary", span{detail: n.String(), shards: []int{e.shard}, mayLose: true, redis: true, feeds: e.instances}, func() error {
-		return errors.Join(n.Kill(ctx), e.replaced(ctx, e.shard, n))
+		return errors.Join(n.Kill(ctx), e.Replaced(ctx, e.shard, n))
 	}, e.holding(), func() error { return n.Start(ctx) })
 }
 
 // restartPrimary kills a primary and starts it at once: it comes back without
 // its data, or its replica has taken over by then.
 func restartPrimary(ctx context.Context, e *env) error {
-	n, err := e.primary(ctx, e.shard)
+	n, err := e.Primary(ctx, e.shard)
 	if err != nil {
 		return err
 	}
@@ -83,7 +84,7 @@ func restartPrimary(ctx context.Context, e *env) error {
 }
 
 func killReplica(ctx context.Context, e *env) error {
-	_, n, err := e.pair(ctx, e.shard)
+	_, n, err := e.Pair(ctx, e.shard)
 	if err != nil {
 		return err
 	}
@@ -95,16 +96,16 @@ func killReplica(ctx context.Context, e *env) error {
 func (e *env) isolate(ctx context.Context, name string, replaced *clustertest.Node, group ...*clustertest.Node) error {
 	s := span{detail: fmt.Sprint(group), shards: []int{e.shard}, mayLose: true, late: replaced == nil, redis: true}
 	return e.during(ctx, name, s, func() error {
-		err := e.cluster.Isolate(ctx, group...)
+		err := e.Cluster.Isolate(ctx, group...)
 		if err == nil && replaced != nil {
-			err = e.replaced(ctx, e.shard, replaced)
+			err = e.Replaced(ctx, e.shard, replaced)
 		}
 		return err
-	}, e.holding(), func() error { return e.cluster.Heal(ctx) })
+	}, e.holding(), func() error { return e.Cluster.Heal(ctx) })
 }
 
 func isolatePrimary(ctx context.Context, e *env) error {
-	n, err := e.primary(ctx, e.shard)
+	n, err := e.Primary(ctx, e.shard)
 	if err != nil {
 		return err
 	}
@@ -113,11 +114,11 @@ func isolatePrimary(ctx context.Context, e *env) error {
 
 // isolateMinority cuts off a primary together with the replica of another one.
 func isolateMinority(ctx context.Context, e *env) error {
-	n, err := e.primary(ctx, e.shard)
+	n, err := e.Primary(ctx, e.shard)
 	if err != nil {
 		return err
 	}
-	_, other, err := e.pair(ctx, e.shard+1)
+	_, other, err := e.Pair(ctx, e.shard+1)
 	if err != nil {
 		return err
 	}
@@ -127,12 +128,12 @@ func isolateMinority(ctx context.Context, e *env) error {
 // isolateShard cuts a primary with its own replica off from the majority: nobody
 // can take over, and the shard is gone until it heals.
 func isolateShard(ctx context.Context, e *env) error {
-	n, own, err := e.pair(ctx, e.shard)
+	n, own, err := e.Pair(ctx, e.shard)
 	if err != nil {
 		return err
 	}
 	var majority []*clustertest.Node
-	for _, other := range e.cluster.Nodes() {
+	for _, other := range e.Cluster.Nodes() {
 		if other != n && other != own {
 			majority = append(majority, other)
 		}
@@ -143,13 +144,13 @@ func isolateShard(ctx context.Context, e *env) error {
 func failover(mode clustertest.FailoverMode) func(context.Context, *env) error {
 	return func(ctx context.Context, e *env) error {
 		for range 2 { // there and back
-			_, replica, err := e.pair(ctx, e.shard)
+			_, replica, err := e.Pair(ctx, e.shard)
 			if err != nil {
 				return err
 			}
 			forced := mode != clustertest.Graceful
 			s := span{detail: "to " + replica.String(), shards: []int{e.shard}, mayLose: forced, commanded: forced, redis: true}
-			err = e.during(ctx, "failover "+mode.String(), s, func() error { return e.cluster.Failover(ctx, replica, mode) }, e.holding()/2, nil)
+			err = e.during(ctx, "failover "+mode.String(), s, func() error { return e.Cluster.Failover(ctx, replica, mode) }, e.holding()/2, nil)
 			if err != nil {
 				return err
 			}
@@ -165,15 +166,15 @@ func loseWrites(of time.Duration) func(context.Context, *env) error {
 }
 
 func (e *env) loseWrites(ctx context.Context, of time.Duration) error {
-	n, replica, err := e.pair(ctx, e.shard)
+	n, replica, err := e.Pair(ctx, e.shard)
 	if err != nil {
 		return err
 	}
 	s := span{detail: n.String() + " to " + replica.String(), shards: []int{e.shard}, mayLose: true, redis: true, feeds: e.instances}
 	return e.during(ctx, "lose acknowledged writes", s, func() error {
-		return errors.Join(e.cluster.CutReplication(ctx, replica), pause(ctx, of), e.tellRare(ctx, e.victim, e.shard), n.Kill(ctx), e.replaced(ctx, e.shard, n))
+		return errors.Join(e.Cluster.CutReplication(ctx, replica), nap.For(ctx, of), e.tellRare(ctx, e.victim, e.shard), n.Kill(ctx), e.Replaced(ctx, e.shard, n))
 	}, e.holding(), func() error {
-		return errors.Join(e.cluster.RestoreReplication(ctx, replica), n.Start(ctx))
+		return errors.Join(e.Cluster.RestoreReplication(ctx, replica), n.Start(ctx))
 	})
 }
 
@@ -196,11 +197,11 @@ func (e *env) slots(shard int) (out []int) {
 // one, and back.
 func moveSlots(name string, mayLose bool, move func(*clustertest.Cluster, context.Context, int, *clustertest.Node) error) func(context.Context, *env) error {
 	return func(ctx context.Context, e *env) error {
-		from, err := e.primary(ctx, e.shard)
+		from, err := e.Primary(ctx, e.shard)
 		if err != nil {
 			return err
 		}
-		to, err := e.primary(ctx, e.shard+1)
+		to, err := e.Primary(ctx, e.shard+1)
 		if err != nil {
 			return err
 		}
@@ -212,7 +213,7 @@ func moveSlots(name string, mayLose bool, move func(*clustertest.Cluster, contex
 			}
 			err := e.during(ctx, name, s, func() error {
 				for _, slot := range slots {
-					if err := errors.Join(move(e.cluster, ctx, slot, target), pause(ctx, 50*time.Millisecond)); err != nil {
+					if err := errors.Join(move(e.Cluster, ctx, slot, target), nap.For(ctx, 50*time.Millisecond)); err != nil {
 						return err
 					}
 				}
@@ -230,19 +231,19 @@ func moveSlots(name string, mayLose bool, move func(*clustertest.Cluster, contex
 func addNode(ctx context.Context, e *env) error {
 	var n *clustertest.Node
 	return e.during(ctx, "add and remove a primary", span{redis: true}, func() (err error) {
-		if n, err = e.cluster.AddNode(ctx, nil); err != nil {
+		if n, err = e.Cluster.AddNode(ctx, nil); err != nil {
 			return err
 		}
 		if err := e.fleet.update(ctx, e.instances); err != nil {
 			return err
 		}
 		for _, slot := range e.slots(e.shard) {
-			if err := e.cluster.MoveSlot(ctx, slot, n); err != nil {
+			if err := e.Cluster.MoveSlot(ctx, slot, n); err != nil {
 				return err
 			}
 		}
 		return nil
-	}, e.holding(), func() error { return e.cluster.RemoveNode(ctx, n) })
+	}, e.holding(), func() error { return e.Cluster.RemoveNode(ctx, n) })
 }
 
 // repeated makes a fault that is over at once several times.
@@ -258,37 +259,37 @@ func (e *env) repeated(ctx context.Context, name string, times int, span func(i 
 
 func dropClients(kind clustertest.ClientType) func(context.Context, *env) error {
 	return func(ctx context.Context, e *env) error {
-		s := span{detail: "of all nodes", redis: true, feeds: e.instances * e.shards}
+		s := span{detail: "of all nodes", redis: true, feeds: e.instances * e.Shards}
 		return e.repeated(ctx, "drop "+string(kind)+" clients", 5, func(int) span { return s },
-			func(int) error { return e.cluster.DropClients(ctx, kind) })
+			func(int) error { return e.Cluster.DropClients(ctx, kind) })
 	}
 }
 
 func pauseWrites(ctx context.Context, e *env) error {
-	n, err := e.primary(ctx, e.shard)
+	n, err := e.Primary(ctx, e.shard)
 	if err != nil {
 		return err
 	}
 	d := e.holding()
 	return e.during(ctx, "pause writes", span{detail: fmt.Sprintf("of %s for %v", n, d), redis: true},
-		func() error { return e.cluster.PauseWrites(ctx, d, n) }, d, func() error { return e.cluster.Unpause(ctx, n) })
+		func() error { return e.Cluster.PauseWrites(ctx, d, n) }, d, func() error { return e.Cluster.Unpause(ctx, n) })
 }
 
 func flushAll(ctx context.Context, e *env) error {
-	s := span{detail: "of all nodes", forgets: true, redis: true, feeds: e.instances * e.shards}
-	return e.repeated(ctx, "flush all", 4, func(int) span { return s }, func(int) error { return e.cluster.FlushAll(ctx) })
+	s := span{detail: "of all nodes", forgets: true, redis: true, feeds: e.instances * e.Shards}
+	return e.repeated(ctx, "flush all", 4, func(int) span { return s }, func(int) error { return e.Cluster.FlushAll(ctx) })
 }
 
 func evict(ctx context.Context, e *env) error {
 	of := func(i int) span {
-		return span{detail: fmt.Sprint("of shard ", i%e.shards), shards: []int{i % e.shards}, forgets: true, redis: true}
+		return span{detail: fmt.Sprint("of shard ", i%e.Shards), shards: []int{i % e.Shards}, forgets: true, redis: true}
 	}
-	return e.repeated(ctx, "evict keys", 2*e.shards, of, func(i int) error {
-		n, err := e.primary(ctx, i)
+	return e.repeated(ctx, "evict keys", 2*e.Shards, of, func(i int) error {
+		n, err := e.Primary(ctx, i)
 		if err != nil {
 			return err
 		}
-		return errors.Join(e.ballast(ctx, n, i%e.shards), e.cluster.Evict(ctx, n))
+		return errors.Join(e.ballast(ctx, n, i%e.Shards), e.Cluster.Evict(ctx, n))
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/fleetcache/fleetcache/clustertest"
 	"github.com/fleetcache/fleetcache/internal/chaos/history"
 	"github.com/fleetcache/fleetcache/internal/chaos/instance"
+	"github.com/fleetcache/fleetcache/internal/chaos/layout"
 	"github.com/fleetcache/fleetcache/internal/fleet/workers"
 )
 
@@ -168,17 +169,6 @@ func (f *fleet) call(ctx context.Context, i int, op string, in, out any) error {
 	return nil
 }
 
-// each does something with instances 0 to n-1 at the same time.
-func (f *fleet) each(n int, do func(i int) error) error {
-	errs := make([]error, n)
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() { errs[i] = do(i) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}
-
 // exported is the cluster's addresses as instances take them.
 func (f *fleet) exported() (json.RawMessage, error) { return json.Marshal(f.cluster.Export()) }
 
@@ -189,7 +179,7 @@ func (f *fleet) update(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	return f.each(n, func(i int) error {
+	return layout.Each(n, func(i int) error {
 		if f.proc(i) == nil {
 			return nil
 		}

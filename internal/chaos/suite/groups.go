@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/fleetcache/fleetcache/internal/chaos/history"
+	"github.com/fleetcache/fleetcache/internal/chaos/layout"
 	"github.com/fleetcache/fleetcache/internal/key"
 	"github.com/fleetcache/fleetcache/internal/redisnode"
 	"github.com/fleetcache/fleetcache/rc"
@@ -140,7 +141,7 @@ func tagSlot(tag string) int { return redisnode.Slot(key.TagKey("", tag)) }
 // shardOf returns the shard that had a slot when the cluster was formed.
 func (g *groupMaker) shardOf(slot int) int {
 	shard := 0
-	for shard+1 < g.shards && slot >= firstSlot(shard+1, g.shards) {
+	for shard+1 < g.shards && slot >= layout.FirstSlot(shard+1, g.shards) {
 		shard++
 	}
 	return shard

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fleetcache/fleetcache/internal/chaos/instance"
+	"github.com/fleetcache/fleetcache/internal/chaos/layout"
 )
 
 // link does something to the way of an instance.
@@ -29,7 +30,7 @@ func hurtLink(name string, f instance.LinkFault) func(context.Context, *env) err
 
 // slowNode delays the way of every instance to one primary.
 func slowNode(ctx context.Context, e *env) error {
-	n, err := e.primary(ctx, e.shard)
+	n, err := e.Primary(ctx, e.shard)
 	if err != nil {
 		return err
 	}
@@ -37,9 +38,9 @@ func slowNode(ctx context.Context, e *env) error {
 	s := span{detail: fmt.Sprintf("%s by %v ± %v", n, delay, jitter), redis: true}
 	return e.during(ctx, "slow node", s, func() error {
 		f := instance.LinkFault{Do: "delay", Delay: delay, Jitter: jitter, Nodes: []string{n.Announced()}}
-		return e.fleet.each(e.instances, func(i int) error { return e.link(ctx, i, f) })
+		return layout.Each(e.instances, func(i int) error { return e.link(ctx, i, f) })
 	}, e.holding(), func() error {
-		return e.fleet.each(e.instances, func(i int) error { return e.link(ctx, i, instance.LinkFault{Do: "heal"}) })
+		return layout.Each(e.instances, func(i int) error { return e.link(ctx, i, instance.LinkFault{Do: "heal"}) })
 	})
 }
 
@@ -48,7 +49,7 @@ func slowNode(ctx context.Context, e *env) error {
 func freezeInstance(ctx context.Context, e *env) error {
 	p := e.fleet.proc(e.victim)
 	d := 2 * e.bound
-	return e.during(ctx, "freeze instance", span{detail: fmt.Sprintf("%d for %v", e.victim, d), feeds: e.shards}, p.Freeze, d, p.Thaw)
+	return e.during(ctx, "freeze instance", span{detail: fmt.Sprintf("%d for %v", e.victim, d), feeds: e.Shards}, p.Freeze, d, p.Thaw)
 }
 
 // killInstance kills a process and starts another in its place.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fleetcache/fleetcache/clustertest"
 	"github.com/fleetcache/fleetcache/internal/chaos/instance"
+	"github.com/fleetcache/fleetcache/internal/nap"
 	"github.com/fleetcache/fleetcache/internal/redisnode"
 )
 
@@ -46,8 +47,8 @@ func invalidationPhases(broadcast bool) []phase {
 // for longer than the bound, the others for as long as it takes to give up the
 // connection. Meanwhile another instance writes what is not written again.
 func loseMessages(ctx context.Context, e *env) error {
-	for i := range e.shards {
-		n, err := e.primary(ctx, e.shard+i)
+	for i := range e.Shards {
+		n, err := e.Primary(ctx, e.shard+i)
 		if err != nil {
 			return err
 		}
@@ -71,7 +72,7 @@ func loseMessages(ctx context.Context, e *env) error {
 func (e *env) tellRare(ctx context.Context, by, shard int) error {
 	var t instance.Tell
 	for i, g := range e.groups {
-		if g.Rare && g.Shard == shard%e.shards {
+		if g.Rare && g.Shard == shard%e.Shards {
 			t.Groups = append(t.Groups, i+1)
 		}
 	}
@@ -102,11 +103,11 @@ func busSlots(ctx context.Context, n *clustertest.Node) (slots []int, err error)
 // moveBus gives the slots of the bus that one primary has to the next one, and
 // back.
 func moveBus(ctx context.Context, e *env) error {
-	from, err := e.primary(ctx, e.shard)
+	from, err := e.Primary(ctx, e.shard)
 	if err != nil {
 		return err
 	}
-	to, err := e.primary(ctx, e.shard+1)
+	to, err := e.Primary(ctx, e.shard+1)
 	if err != nil {
 		return err
 	}
@@ -118,7 +119,7 @@ func moveBus(ctx context.Context, e *env) error {
 		s := span{detail: fmt.Sprintf("%d to %s", len(slots), target), shards: []int{e.shard}, redis: true, feeds: len(slots) * e.instances}
 		err := e.during(ctx, "move slots of the bus", s, func() error {
 			for _, slot := range slots {
-				if err := errors.Join(e.cluster.MoveSlot(ctx, slot, target), pause(ctx, e.bound/10)); err != nil {
+				if err := errors.Join(e.Cluster.MoveSlot(ctx, slot, target), nap.For(ctx, e.bound/10)); err != nil {
 					return err
 				}
 			}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/fleetcache/fleetcache/internal/chaos/history"
+	"github.com/fleetcache/fleetcache/internal/chaos/layout"
 	"github.com/fleetcache/fleetcache/internal/redisnode"
 )
 
@@ -42,12 +43,8 @@ func makeKey(name string, class history.Class, shard, shards int) history.Key {
 	for n := 0; ; n++ {
 		id := fmt.Sprintf("%s-%d", name, n)
 		slot := redisnode.Slot("{" + id + "}")
-		if slot >= firstSlot(shard, shards) && slot < (shard+1)*redisnode.SlotCount/shards {
+		if slot >= layout.FirstSlot(shard, shards) && slot < (shard+1)*redisnode.SlotCount/shards {
 			return history.Key{ID: id, Class: class, Slot: slot, Shard: shard}
 		}
 	}
 }
-
-// firstSlot returns a slot that a shard had when the cluster was formed: the
-// first one, or the one after it.
-func firstSlot(shard, shards int) int { return (shard*redisnode.SlotCount + shards - 1) / shards }

@@ -18,6 +18,8 @@ import (
 	"github.com/fleetcache/fleetcache/internal/chaos/board"
 	"github.com/fleetcache/fleetcache/internal/chaos/history"
 	"github.com/fleetcache/fleetcache/internal/chaos/instance"
+	"github.com/fleetcache/fleetcache/internal/chaos/layout"
+	"github.com/fleetcache/fleetcache/internal/nap"
 )
 
 // Config says what a run does.
@@ -227,7 +229,7 @@ func (r *run) prepare(ctx context.Context, ph phase) (*env, *history.Phase, erro
 		return nil, nil, err
 	}
 	e := &env{
-		cluster: r.cluster, fleet: r.fleet, board: b, keys: rec.Keys, groups: rec.Groups, shards: shards, shard: rng.IntN(shards),
+		Layout: layout.Layout{Cluster: r.cluster, Shards: shards}, fleet: r.fleet, board: b, keys: rec.Keys, groups: rec.Groups, shard: rng.IntN(shards),
 		victim: rng.IntN(rec.Instances), rand: rng, bound: r.cfg.Bound, short: r.cfg.Short, instances: rec.Instances, log: r.cfg.Log,
 		work: instance.Work{Readers: 2, Spinning: ph.spinning, Pause: 20 * time.Millisecond},
 		open: instance.Open{
@@ -251,10 +253,10 @@ func (r *run) open(ctx context.Context, ph phase, e *env) error {
 	if err := r.fleet.ensure(e.instances); err != nil {
 		return err
 	}
-	if err := r.fleet.each(e.instances, func(i int) error { return e.join(ctx, i) }); err != nil {
+	if err := layout.Each(e.instances, func(i int) error { return e.join(ctx, i) }); err != nil {
 		return err
 	}
-	return r.fleet.each(e.instances, func(i int) error { return r.fleet.call(ctx, i, instance.OpStart, e.work, nil) })
+	return layout.Each(e.instances, func(i int) error { return r.fleet.call(ctx, i, instance.OpStart, e.work, nil) })
 }
 
 // useWrongClock runs an instance from the program with the wrong clock.
@@ -291,7 +293,7 @@ func (r *run) work(ctx context.Context, ph phase, e *env, rec *history.Phase) {
 		if fail("fault", ph.do(fctx, e)) {
 			fail("recover", errors.Join(r.cluster.Recover(ctx), e.fleet.update(ctx, e.instances)))
 		}
-	} else if fail("work", pause(ctx, 4*e.bound)) {
+	} else if fail("work", nap.For(ctx, 4*e.bound)) {
 		return
 	}
 	rec.Healed = e.healed()
@@ -301,17 +303,17 @@ func (r *run) work(ctx context.Context, ph phase, e *env, rec *history.Phase) {
 		return
 	}
 	rec.Converged = at
-	fail("linger", pause(ctx, e.bound*6/5))
+	fail("linger", nap.For(ctx, e.bound*6/5))
 }
 
 // registers blocks until the clients of a porcupine phase are done.
 func (r *run) registers(ctx context.Context, e *env) error {
-	return r.fleet.each(e.instances, func(i int) error { return r.fleet.call(ctx, i, instance.OpWait, nil, nil) })
+	return layout.Each(e.instances, func(i int) error { return r.fleet.call(ctx, i, instance.OpWait, nil, nil) })
 }
 
 // closeAll ends the phase in all instances.
 func (r *run) closeAll(ctx context.Context, ph phase, e *env, rec *history.Phase) {
-	err := r.fleet.each(e.instances, func(i int) error {
+	err := layout.Each(e.instances, func(i int) error {
 		if r.fleet.proc(i) == nil {
 			return nil
 		}
