@@ -19,12 +19,13 @@ func TestCloseStress(t *testing.T) {
 	srv := rctest.Start()
 	t.Cleanup(srv.Close)
 	opt := srv.ClientOption()
+	cfg := lock.Config{TTL: time.Hour, OpTimeout: time.Minute} // a busy machine is no fault
 	for range 10 {
 		lockers := []*lock.Locker{}
 		for _, open := range []func() (*lock.Locker, error){
-			func() (*lock.Locker, error) { return lock.Open(t.Context(), opt, lock.Config{TTL: time.Hour}) },
+			func() (*lock.Locker, error) { return lock.Open(t.Context(), opt, cfg) },
 			func() (*lock.Locker, error) {
-				return lock.OpenRedlock(t.Context(), []rueidis.ClientOption{opt, opt, opt}, lock.Config{TTL: time.Hour})
+				return lock.OpenRedlock(t.Context(), []rueidis.ClientOption{opt, opt, opt}, cfg)
 			},
 		} {
 			l, err := open()

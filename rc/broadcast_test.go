@@ -14,7 +14,7 @@ import (
 
 // broadcasting are options of coherence mode Broadcast.
 func broadcasting() rc.Options {
-	return rc.Options{Coherence: rc.Broadcast, MaxStaleness: 10 * time.Minute, Heartbeat: 50 * time.Millisecond}
+	return rc.Options{Coherence: rc.Broadcast, OpTimeout: time.Minute, MaxStaleness: 10 * time.Minute, Heartbeat: 50 * time.Millisecond}
 }
 
 func broadcastPair(t *testing.T, cfg rc.Config[string]) (ma, mb *rc.Manager, a, b *rc.CacheService[string]) {

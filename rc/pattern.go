@@ -114,7 +114,13 @@ func (c *core) invalidatePattern(ctx context.Context, pattern string, opts []Pat
 // store until its lease is gone, and SCAN may have gone by the place of its value
 // by then. When the values are looked for, whatever such a load could store is
 // there.
+//
+// Close ends it. Without that it would go on as long as nodes do not answer, on
+// connections that the client makes anew until it is closed itself.
 func (c *core) sweep(ctx context.Context, p *pattern, o PatternOpt) (int64, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.m.ctx, cancel)()
 	r, err := sweep.Sweep(ctx, c.m.client, sweep.Options{
 		First: p.scan + "}" + key.LeaseSuffix, FirstKeep: p.matchLease,
 		Match: p.scan + "}", Keep: p.match,
@@ -122,7 +128,7 @@ func (c *core) sweep(ctx context.Context, p *pattern, o PatternOpt) (int64, erro
 		OpTimeout: max(c.m.opts.OpTimeout, sweep.DefaultOpTimeout),
 	})
 	if err != nil && c.m.closed.Load() {
-		err = fmt.Errorf("%w: %w", ErrClosed, err)
+		err = fmt.Errorf("%w: %v", ErrClosed, err) // not the end of the caller's ctx
 	}
 	return r.Deleted, err
 }

@@ -1,6 +1,7 @@
 package rc_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -41,8 +42,12 @@ func start(t *testing.T) *rctest.Server {
 	return srv
 }
 
+// open opens a Manager. One whose times a test leaves open has patience: that
+// the machine is busy is no fault.
 func open(t *testing.T, srv *rctest.Server, opts rc.Options) *rc.Manager {
 	t.Helper()
+	opts.OpTimeout = cmp.Or(opts.OpTimeout, 20*time.Second)
+	opts.MaxStaleness = cmp.Or(opts.MaxStaleness, time.Minute)
 	m, err := srv.Open(t.Context(), opts)
 	if err != nil {
 		t.Fatalf("Open: %v", err)
