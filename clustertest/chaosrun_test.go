@@ -123,7 +123,7 @@ func TestScheduleEndsHealthy(t *testing.T) {
 		s := Schedule{Concurrent: true, Steps: []Step{
 			{Fault: "half", Role: Primary, Lasts: 200 * time.Millisecond},
 			{Fault: "broken", Role: Replica},
-			{At: 300 * time.Millisecond, Fault: "half", Role: Primary},
+			{At: time.Minute, Fault: "half", Role: Primary}, // never begins
 		}}
 		half := Fault{Name: "half", Begin: func(ctx context.Context, target Target) (func(context.Context) error, error) {
 			n, err := target.Node(ctx)

@@ -36,7 +36,7 @@ func TestVisitsSurviveTheLossOfAPrimary(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	visits := &Visits{client}
 	if _, err := visits.Add(ctx, "home"); err != nil {

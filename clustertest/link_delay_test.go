@@ -103,7 +103,7 @@ func TestLinkDelayKeepsThroughput(t *testing.T) {
 	l.Delay(200*time.Millisecond, 0)
 	began := time.Now()
 	transfer(t, client, 10_000, 1000)
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > 40*time.Second {
 		t.Errorf("10 MB there and back took %s", took)
 	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // linkPatience is how long these tests wait for what should come at once.
-const linkPatience = 20 * time.Second
+const linkPatience = time.Minute
 
 // The announced addresses of the fake servers. Nothing is there.
 const (

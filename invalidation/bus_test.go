@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/fleetcache/fleetcache/internal/localredis"
 )
@@ -64,7 +65,9 @@ func TestBusWithRESP2(t *testing.T) {
 	testBus(t, func(t *testing.T) *Bus {
 		opt := option(srv.Addr())
 		opt.AlwaysRESP2 = true
-		return open(t, opt, quick(t))
+		cfg := quick(t)
+		cfg.Heartbeat = time.Second // messages have a connection of their own, and two beats to come
+		return open(t, opt, cfg)
 	})
 }
 

@@ -147,7 +147,12 @@ func TestFaultsUnderLoad(t *testing.T) {
 				}
 				t.Run(mode.String()+" "+fault.name, func(t *testing.T) {
 					c := sharedCluster(t, f)
-					writer, reader := pair(t, c.Addrs(), func(cfg *Config) { cfg.Mode = mode })
+					writer, reader := pair(t, c.Addrs(), func(cfg *Config) {
+						cfg.Mode = mode
+						if fault.name == "nothing" { // nor is a busy machine anything
+							cfg.OpTimeout = 5 * time.Second
+						}
+					})
 					m := newModel(t, writer, reader)
 					m.settled()
 					before := m.gaps.Load()

@@ -100,8 +100,8 @@ func TestGarbageOnTheChannel(t *testing.T) {
 	// A message of a newer version is something to be careful about.
 	state := parseState(do(t, srv, "GET", p.state).(string))
 	newer := header{position{id: 99, seq: state.seq + 1}, state.id}
-	do(t, srv, "SPUBLISH", p.channel, encode(newer, 2, "unknown"))
-	do(t, srv, "SET", p.state, formatID(99)+formatID(state.id)+fmt.Sprint(newer.seq))
+	do(t, srv, "EVAL", "redis.call('SPUBLISH', ARGV[1], ARGV[2]) redis.call('SET', KEYS[1], ARGV[3])", "1", p.state, // as one: between the two is a gap, too
+		p.channel, encode(newer, 2, "unknown"), formatID(99)+formatID(state.id)+fmt.Sprint(newer.seq))
 	in.waitGap(t, p.index, 1)
 	publish(t, b, key("first"))
 	in.handled(t, b)
@@ -114,7 +114,7 @@ func TestGarbageOnTheChannel(t *testing.T) {
 // gap.
 func TestFrozenServer(t *testing.T) {
 	t.Parallel()
-	srv, b, in, p := fleet(t, localredis.Redis, func(c *Config) { c.OpTimeout = 200 * time.Millisecond })
+	srv, b, in, p := fleet(t, localredis.Redis, func(c *Config) { c.OpTimeout = time.Second })
 	if err := srv.Freeze(); err != nil {
 		t.Fatal(err)
 	}

@@ -157,7 +157,10 @@ func (m *model) stop() {
 	m.wg.Wait()
 	for i, name := range m.names {
 		m.source[i].Add(1)
-		publish(m.tb, m.writer, key(name))
+		until(m.tb, "the last write of "+name, func() bool { // a fault is just over
+			_, err := m.writer.Publish(context.Background(), key(name))
+			return err == nil
+		})
 	}
 	since := m.reader.cfg.Clock()
 	until(m.tb, "the handler to be as current as now", func() bool {

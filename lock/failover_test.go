@@ -3,6 +3,7 @@ package lock
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/fleetcache/fleetcache/internal/hashslot"
 	"github.com/fleetcache/fleetcache/internal/localredis"
@@ -67,8 +68,9 @@ func heard(t *testing.T, s *localredis.Server) bool {
 func TestLeaseWaiterLeftBehind(t *testing.T) {
 	t.Parallel()
 	onFailover(t, func(t *testing.T, b *failoverBundle) {
-		k := acquire(t, b.open(quick()), "n")
-		l := b.open(quick())
+		cfg := Config{TTL: 6 * time.Second, OpTimeout: 2 * time.Second, Grace: 5 * time.Second}
+		k := acquire(t, b.open(cfg), "n")
+		l := b.open(cfg)
 		next := async(func() *Lock { k, _ := l.Acquire(limited(t), "n"); return k })
 		queued(t, b.primary(), "n", 1)
 		s := b.failOver(k)

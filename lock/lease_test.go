@@ -24,8 +24,8 @@ func TestLeaseExcludes(t *testing.T) {
 			tokens []uint64
 			wg     sync.WaitGroup
 		)
-		for range 3 {
-			l := open(t, s, quick())
+		for range 3 { // what is handed over lasts for Grace, until it is extended
+			l := open(t, s, Config{TTL: time.Minute, OpTimeout: 5 * time.Second, Grace: 10 * time.Second})
 			for range 4 {
 				wg.Go(func() {
 					for range 5 {
@@ -178,10 +178,10 @@ func TestLeaseDeadHolder(t *testing.T) {
 	t.Parallel()
 	flavors(t, func(t *testing.T, s *localredis.Server) {
 		l := open(t, s, quick())
+		start := time.Now()
 		if r := l.engine.try(t.Context(), "n", "dead", false); !r.granted {
 			t.Fatal(r)
 		}
-		start := time.Now()
 		k := acquire(t, l, "n")
 		if d := time.Since(start); d < quick().TTL-drift(quick().TTL) {
 			t.Errorf("got the lock of a dead holder after %v", d)
@@ -220,8 +220,9 @@ func TestLeaseLost(t *testing.T) {
 		{"server killed", func(t *testing.T, s *localredis.Server) error { return s.Kill() }, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			flavors(t, func(t *testing.T, s *localredis.Server) {
-				k := acquire(t, open(t, s, quick()), "n")
+				k := acquire(t, open(t, s, Config{TTL: 9 * time.Second, OpTimeout: 900 * time.Millisecond}), "n")
 				if err := c.do(t, s); err != nil {
 					t.Fatal(err)
 				}
@@ -355,7 +356,7 @@ func TestDo(t *testing.T) {
 func TestLeaseQueueFirst(t *testing.T) {
 	t.Parallel()
 	flavors(t, func(t *testing.T, s *localredis.Server) {
-		l := open(t, s, quick())
+		l := open(t, s, Config{TTL: time.Hour, OpTimeout: 5 * time.Second, Grace: time.Minute})
 		ctx, mute := context.WithCancel(t.Context())
 		defer mute()
 		c := newCall()
@@ -389,7 +390,7 @@ func (e *late) try(ctx context.Context, name, id string, queue bool) answer {
 func TestLeaseGrantedTooLate(t *testing.T) {
 	t.Parallel()
 	flavors(t, func(t *testing.T, s *localredis.Server) {
-		l := open(t, s, Config{TTL: time.Hour})
+		l := open(t, s, Config{TTL: time.Hour, OpTimeout: patience})
 		e := &late{l.engine, make(chan struct{})}
 		l.engine = e
 		ctx, cancel := context.WithCancel(t.Context())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/fleetcache/fleetcache/lock"
 	"github.com/fleetcache/fleetcache/rctest"
@@ -20,12 +21,13 @@ func TestOnFake(t *testing.T) {
 		t.Cleanup(s.Close)
 		opts = append(opts, s.ClientOption())
 	}
-	l, err := lock.Open(t.Context(), opts[0], lock.Config{})
+	cfg := lock.Config{TTL: time.Minute, OpTimeout: 15 * time.Second, Grace: 15 * time.Second}
+	l, err := lock.Open(t.Context(), opts[0], cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	r, err := lock.OpenRedlock(t.Context(), opts, lock.Config{})
+	r, err := lock.OpenRedlock(t.Context(), opts, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

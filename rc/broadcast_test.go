@@ -86,7 +86,7 @@ func TestBroadcastSilentBus(t *testing.T) {
 	t.Parallel()
 	srv := localredis.Standalone(t, localredis.Redis)
 	o := broadcasting()
-	o.MaxStaleness, o.OpTimeout = 300*time.Millisecond, 100*time.Millisecond
+	o.MaxStaleness, o.OpTimeout = 300*time.Millisecond, 2*time.Second
 	m, err := rc.Open(t.Context(), "redis://"+srv.Addr(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -116,6 +116,10 @@ func TestBroadcastAnnouncementFails(t *testing.T) {
 	_, b := instance(t, srv, o, rc.Config[string]{})
 	set(t, a, "k", "v")
 	cached(t, b, "k", "v")
+	for sent := int64(-1); srv.Commands()["EVALSHA"] != sent; { // nothing told in the background is on its way
+		sent = srv.Commands()["EVALSHA"]
+		time.Sleep(20 * time.Millisecond)
+	}
 	srv.FailNext("EVALSHA", "OOM command not allowed", 1) // Delete itself is a DEL
 	var inv *rc.InvalidationError
 	if err := a.Delete(t.Context(), "k"); !errors.As(err, &inv) || !inv.Queued {

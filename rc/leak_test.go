@@ -15,7 +15,7 @@ import (
 // a load can be in.
 func TestCloseLeavesNoGoroutines(t *testing.T) {
 	srv := rctest.Start()
-	m, err := srv.Open(t.Context(), rc.Options{})
+	m, err := srv.Open(t.Context(), calm())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fleetcache/fleetcache/internal/leak"
 	"github.com/fleetcache/fleetcache/invalidation"
 	"github.com/fleetcache/fleetcache/rc"
 )
@@ -100,7 +99,7 @@ func TestEmitBadTargetAndGoodOne(t *testing.T) {
 func TestEmitFailureIsQueued(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
-	m, s := instance(t, srv, rc.Options{OpTimeout: 100 * time.Millisecond}, rc.Config[string]{})
+	m, s := instance(t, srv, rc.Options{}, rc.Config[string]{})
 	on(t, m, func(e orderShipped) []rc.Target {
 		return []rc.Target{s.Target(e.Order), rc.TagTarget("t"), s.AllTarget().Soft()}
 	})
@@ -283,7 +282,7 @@ func TestListenTwiceAndStop(t *testing.T) {
 
 // waitsInClose checks that a call of Close waits for events that are being
 // handled.
-func waitsInClose(t *testing.T, closing *future) {
+func waitsInClose(t *testing.T, m *rc.Manager, closing *future) {
 	t.Helper()
 	until(t, "Close to wait for events", func() bool {
 		select {
@@ -291,7 +290,11 @@ func waitsInClose(t *testing.T, closing *future) {
 			t.Fatal("Close has returned while a mapping runs")
 		default:
 		}
-		return len(leak.Goroutines("rc.(*events).close(", 0)) > 0
+		stop, err := rc.On(m, func(orderPaid) []rc.Target { return nil })
+		if err == nil {
+			stop()
+		}
+		return errors.Is(err, rc.ErrClosed) // from the moment on that Close tells them to end
 	})
 }
 
@@ -313,7 +316,7 @@ func TestListenStopsWithClose(t *testing.T) {
 	}
 	event(t, in, "the mapping to run")
 	closed := async(func() (string, error) { return "", m.Close() })
-	waitsInClose(t, closed)
+	waitsInClose(t, m, closed)
 	close(out)
 	if _, err := closed.get(t); err != nil || !after.Load() {
 		t.Errorf("Close = %v, mapping done = %v", err, after.Load())

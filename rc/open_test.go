@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -33,11 +34,7 @@ func TestOpenSaysWhatToDo(t *testing.T) {
 	if _, err := acl.Do(t.Context(), "ACL", "SETUSER", "noecho", "on", ">pw", "~cache:*", "+@all", "-echo"); err != nil {
 		t.Fatal(err)
 	}
-	dead, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead.Close()
+	dead := "127.0.0.1:" + freePort(t)
 	for name, c := range map[string]struct {
 		url  string
 		opts rc.Options
@@ -46,11 +43,11 @@ func TestOpenSaysWhatToDo(t *testing.T) {
 		"scheme":         {"http://127.0.0.1:1", rc.Options{}, []string{"URL", "scheme", "http"}},
 		"bad url":        {"redis://user:hunter2@[::1", rc.Options{}, []string{"rc: URL"}},
 		"empty address":  {"redis://a:1,,b:2", rc.Options{}, []string{"address is empty"}},
-		"nobody there":   {"redis://" + dead.Addr().String(), rc.Options{}, []string{dead.Addr().String(), "is the server running"}},
+		"nobody there":   {"redis://" + dead, rc.Options{}, []string{dead, "is the server running"}},
 		"no password":    {"redis://" + srv.Addr(), rc.Options{}, []string{"NOAUTH", "password"}},
 		"wrong password": {"redis://:wrong@" + srv.Addr(), rc.Options{}, []string{"WRONGPASS", "Options.Username"}},
 		"no tracking":    {"redis://weak:pw@" + acl.Addr(), rc.Options{}, []string{"NOPERM", "client|tracking"}},
-		"no echo":        {"redis://noecho:pw@" + acl.Addr(), rc.Options{}, []string{"NOPERM", "echo"}},
+		"no echo":        {"redis://noecho:pw@" + acl.Addr(), rc.Options{OpTimeout: 10 * time.Second}, []string{"NOPERM", "echo"}},
 		"tls to plain":   {"rediss://" + acl.Addr(), rc.Options{TLS: &tls.Config{InsecureSkipVerify: true}}, []string{"rc: open", acl.Addr()}},
 		"not a cluster":  {"redis://" + acl.Addr() + "," + acl.Addr(), rc.Options{}, []string{"members of one cluster"}},
 		"heartbeat":      {"redis://" + acl.Addr(), rc.Options{Heartbeat: time.Second}, []string{"Options.Heartbeat", "1s"}},
@@ -160,7 +157,7 @@ func TestOpenUnixSocket(t *testing.T) {
 	t.Parallel()
 	sock := t.TempDir() + "/redis.sock"
 	localredis.Standalone(t, localredis.Redis, "--unixsocket", sock)
-	m, err := rc.Open(t.Context(), "unix://"+sock, rc.Options{})
+	m, err := rc.Open(t.Context(), "unix://"+sock, rc.Options{OpTimeout: 10 * time.Second, MaxStaleness: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +191,7 @@ func TestOpenTLS(t *testing.T) {
 	} else if !strings.Contains(err.Error(), "Options.TLS") {
 		t.Errorf("error %q does not say what to do", err)
 	}
-	m, err := rc.Open(t.Context(), url, rc.Options{TLS: &tls.Config{RootCAs: pool, ServerName: "localhost", MinVersion: tls.VersionTLS12}})
+	m, err := rc.Open(t.Context(), url, rc.Options{OpTimeout: 10 * time.Second, TLS: &tls.Config{RootCAs: pool, ServerName: "localhost", MinVersion: tls.VersionTLS12}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,13 +203,11 @@ func TestOpenTLS(t *testing.T) {
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := localredis.ReservePort(t)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	return strconv.Itoa(port)
 }
 
 // selfSigned writes cert.pem and key.pem for localhost.

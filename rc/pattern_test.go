@@ -464,7 +464,7 @@ func TestPatternDegraded(t *testing.T) {
 func TestPatternBackoffEnds(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
-	_, s := instance(t, srv, calm(), rc.Config[string]{})
+	_, s := instance(t, srv, calm(), rc.Config[string]{ErrorBackoff: time.Hour})
 	var n atomic.Int32
 	if _, err := s.GetOrSet(t.Context(), "k", fails(errBoom, &n)); !errors.Is(err, errBoom) {
 		t.Fatal(err)

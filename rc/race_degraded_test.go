@@ -11,9 +11,9 @@ import (
 	"github.com/fleetcache/fleetcache/rc"
 )
 
-// brief are options under which a server that is away is noticed at once.
+// brief are options under which a server that refuses is noticed at once.
 func brief() rc.Options {
-	return rc.Options{OpTimeout: 250 * time.Millisecond, MaxStaleness: time.Minute, Heartbeat: 50 * time.Millisecond}
+	return rc.Options{OpTimeout: 10 * time.Second, MaxStaleness: time.Minute, Heartbeat: 50 * time.Millisecond}
 }
 
 func refused(t *testing.T, m *rc.Manager) {

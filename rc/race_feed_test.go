@@ -351,9 +351,11 @@ func TestRaceDoCache(t *testing.T) {
 	do(t, srv, "DEL", "mine")
 	do(t, srv, "SET", "mine", "4")
 	until(t, "the push", func() bool { return read() == "4" })
+	pushes := m.Stats().Pushes
+	do(t, srv, "DEL", "mine")
+	until(t, "the push", func() bool { return m.Stats().Pushes > pushes })
 	arrived, release := srv.Hold("EXEC") // DoCache reads in a transaction
 	defer release()
-	do(t, srv, "DEL", "mine")
 	do(t, srv, "SET", "mine", "5")
 	f := async(func() (string, error) {
 		return c.DoCache(t.Context(), c.B().Get().Key("mine").Cache(), time.Minute).ToString()
@@ -373,7 +375,7 @@ func TestRaceSilentFeed(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	next := stored(t, srv, "new")
-	_, a := instance(t, srv, rc.Options{OpTimeout: 250 * time.Millisecond, MaxStaleness: 10 * time.Second}, rc.Config[string]{})
+	_, a := instance(t, srv, rc.Options{OpTimeout: 2 * time.Second, MaxStaleness: 10 * time.Second}, rc.Config[string]{})
 	set(t, a, "k", "old")
 	inMemory(t, srv, a, "old")
 	srv.Freeze()

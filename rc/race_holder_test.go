@@ -182,7 +182,7 @@ func TestRaceLoaderSlowerThanItsLease(t *testing.T) {
 		t.Run(map[bool]string{false: "Single", true: "Many"}[many], func(t *testing.T) {
 			t.Parallel()
 			srv := start(t)
-			cfg := rc.Config[string]{LeaseTTL: 300 * time.Millisecond, LockWait: time.Hour}
+			cfg := rc.Config[string]{LeaseTTL: 2 * time.Second, LockWait: time.Hour}
 			ma, a := instance(t, srv, calm(), cfg)
 			mb, b := instance(t, srv, calm(), cfg)
 			slow := newLoader()
@@ -198,9 +198,14 @@ func TestRaceLoaderSlowerThanItsLease(t *testing.T) {
 			})
 			slow.begin(t)
 			wait := async(func() (string, error) { return b.GetOrSet(t.Context(), "k", never(t)) })
-			// B asks again each time the lease is prolonged, every third of it,
-			// and does not tire of it before LockWait.
-			until(t, "B to have waited for several leases", func() bool { return mb.Stats().Waits >= 20 })
+			// B asks again each time the lease is prolonged, and does not tire of it
+			// before LockWait.
+			until(t, "B to have waited often", func() bool {
+				do(t, srv, "PEXPIRE", leaseKey(t, a, "k"), "2000")
+				return mb.Stats().Waits >= 20 // more than a load looks again
+			})
+			often := mb.Stats().Waits
+			until(t, "the holder to have prolonged it for longer than it lasts", func() bool { return mb.Stats().Waits >= often+5 })
 			slow.finish("v", nil)
 			lead.want(t, "v")
 			wait.want(t, "v")
@@ -219,6 +224,7 @@ func TestRaceLoaderThatHangs(t *testing.T) {
 	srv := start(t)
 	cfg := rc.Config[string]{LoadTimeout: 50 * time.Millisecond, LeaseTTL: time.Hour, LockWait: time.Hour, ErrorBackoff: rc.Off}
 	_, a := instance(t, srv, calm(), cfg)
+	cfg.LoadTimeout = 0
 	_, b := instance(t, srv, calm(), cfg)
 	gate := make(chan struct{})
 	defer close(gate)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fleetcache/fleetcache/rc"
+	"github.com/fleetcache/fleetcache/rctest"
 )
 
 // B is told that A loads; A fills before B's tracked read of the claim, which
@@ -18,9 +19,11 @@ func TestRaceFilledBetweenClaimAndWatch(t *testing.T) {
 	_, a := instance(t, srv, quiet(), cfg)
 	_, b := instance(t, srv, quiet(), cfg)
 	warm(t, a)
+	watched := holdWatch(srv)
 	l := newLoader()
 	load := async(func() (string, error) { return a.GetOrSet(t.Context(), "k", l.load) })
 	l.begin(t)
+	watched(t)
 	cached(t, b, "k", "")
 	arrived, release := srv.Hold("EVALSHA")
 	defer release()
@@ -46,9 +49,11 @@ func TestRaceFailedBetweenClaimAndWatch(t *testing.T) {
 	_, a := instance(t, srv, quiet(), cfg)
 	_, b := instance(t, srv, quiet(), cfg)
 	warm(t, a)
+	watched := holdWatch(srv)
 	l := newLoader()
 	load := async(func() (string, error) { return a.GetOrSet(t.Context(), "k", l.load) })
 	l.begin(t)
+	watched(t)
 	watch, release := srv.Hold("EXISTS")
 	defer release()
 	wait := async(func() (string, error) { return b.GetOrSet(t.Context(), "k", never(t)) })
@@ -60,6 +65,21 @@ func TestRaceFailedBetweenClaimAndWatch(t *testing.T) {
 	release()
 	if _, err := wait.get(t); !errors.Is(err, rc.ErrBackoff) {
 		t.Errorf("B got %v, want ErrBackoff", err)
+	}
+}
+
+// holdWatch prepares for a load that begins next and watches its own claim after
+// a while. What it returns lets that happen, so that what comes then is sent by
+// others.
+func holdWatch(srv *rctest.Server) func(*testing.T) {
+	watch, watched := srv.Hold("EXISTS")
+	return func(t *testing.T) {
+		t.Helper()
+		event(t, watch, "the holder's watch")
+		last, goOn := srv.Hold("GET") // ends that pipeline
+		watched()
+		event(t, last, "the end of the holder's watch")
+		goOn()
 	}
 }
 

@@ -121,7 +121,7 @@ func TestCallOptions(t *testing.T) {
 
 	slow := newLoader()
 	f := async(func() (string, error) {
-		return s.GetOrSet(ctx, "a", slow.load, rc.WithSoftTimeout(20*time.Millisecond))
+		return s.GetOrSet(ctx, "a", slow.load, rc.WithSoftTimeout(time.Second))
 	})
 	f.want(t, "v") // and the load goes on
 	slow.begin(t)

@@ -21,7 +21,7 @@ func TestRaceUnansweredClaimIsGivenBack(t *testing.T) {
 				t.Parallel()
 				srv := start(t)
 				opts := quiet() // whether the node is up is not for beats to say
-				opts.OpTimeout = 200 * time.Millisecond
+				opts.OpTimeout = 2 * time.Second
 				cfg := rc.Config[string]{LeaseTTL: time.Hour, LockWait: time.Hour}
 				ma, a := instance(t, srv, opts, cfg)
 				_, b := instance(t, srv, calm(), cfg)

@@ -123,7 +123,7 @@ func TestRefreshLockWithoutRedis(t *testing.T) {
 func TestRefreshLockUnavailable(t *testing.T) {
 	t.Parallel()
 	srv, b := start(t), setupLocks(t)
-	l := b.open(lock.Config{OpTimeout: 50 * time.Millisecond})
+	l := b.open(lock.Config{OpTimeout: 2 * time.Second})
 	m, s := instance(t, srv, calm(), rc.Config[string]{TTL: time.Minute, StaleFor: time.Hour, SoftTimeout: rc.Off, RefreshLock: l, ErrorBackoff: rc.Off})
 	fill(t, s, "stale", "v")
 	srv.FastForward(2 * time.Minute)
@@ -163,7 +163,7 @@ func TestRefreshLockUnavailable(t *testing.T) {
 func TestRefreshLockLost(t *testing.T) {
 	t.Parallel()
 	srv, b := start(t), setupLocks(t)
-	l := b.open(lock.Config{TTL: 900 * time.Millisecond, OpTimeout: 300 * time.Millisecond})
+	l := b.open(lock.Config{TTL: 3 * time.Second, OpTimeout: time.Second})
 	m, s := instance(t, srv, calm(), rc.Config[string]{RefreshLock: l})
 	ld := newLoader()
 	f := async(func() (string, error) { return s.GetOrSet(t.Context(), "k", ld.load) })

@@ -123,7 +123,7 @@ func TestWaitReplicas(t *testing.T) {
 	if list, _ := reply.([]any); !slices.Contains(list, any(b.key)) {
 		t.Errorf("the replica has %v, want %q in it", reply, b.key)
 	}
-	wantReplicas(t, b.set(2, 50*time.Millisecond), 2, 1, "")
+	wantReplicas(t, b.set(2, 2*time.Second), 2, 1, "")
 
 	b.do("Freeze", b.replica.Freeze())
 	began := time.Now()
@@ -277,7 +277,7 @@ func TestWaitReplicasFailedWrite(t *testing.T) {
 func TestWaitReplicasVerbs(t *testing.T) {
 	t.Parallel()
 	b := newReplicaBench(t)
-	ctx := WaitReplicas(b.deadline, 2, 20*time.Millisecond)
+	ctx := WaitReplicas(b.deadline, 2, 500*time.Millisecond)
 	for name, do := range map[string]func(context.Context) error{
 		"Set":           func(ctx context.Context) error { return b.s.Set(ctx, b.id, "v") },
 		"SetMany":       func(ctx context.Context) error { return b.s.SetMany(ctx, map[string]string{b.id: "v"}) },

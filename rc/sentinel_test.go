@@ -17,7 +17,7 @@ func TestSentinelFailover(t *testing.T) {
 	srv := localredis.NewSentinel(t, localredis.SentinelConfig{Flavor: localredis.Redis, Replicas: 1})
 	url := "redis://" + strings.Join(srv.Addrs(), ",") + "?master_set=" + srv.MasterName
 	instance := func() (*rc.Manager, *rc.CacheService[string]) {
-		m, err := rc.Open(t.Context(), url, rc.Options{})
+		m, err := rc.Open(t.Context(), url, rc.Options{OpTimeout: 2 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -44,7 +44,7 @@ func TestSentinelFailover(t *testing.T) {
 	if _, err := srv.WaitMaster(t.Context(), old); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the queued invalidation to be delivered", func() bool { return ma.Stats().Replayed == 1 })
+	until(t, "the queued invalidation to be delivered", func() bool { return ma.Stats().Replayed >= 1 })
 	until(t, "the other instance to see it", func() bool {
 		_, found, err := b.Get(t.Context(), "k")
 		return !found && err == nil

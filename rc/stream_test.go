@@ -161,7 +161,7 @@ func TestConsumeRedelivers(t *testing.T) {
 		// The process dies here: its Manager is closed, nothing is
 		// acknowledged.
 		closed := async(func() (string, error) { return "", m.Close() })
-		waitsInClose(t, closed)
+		waitsInClose(t, m, closed)
 		close(out)
 		if _, err := closed.get(t); err != nil {
 			t.Errorf("Close = %v", err)

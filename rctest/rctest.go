@@ -45,13 +45,15 @@ type TB interface {
 }
 
 // New starts a server and opens a Manager on it, both closed when the test
-// ends. More Managers on the same server, as other instances of a service
-// would have, come from [Server.Open].
+// ends. Options are the defaults, but for an OpTimeout of 2s and a MaxStaleness
+// of 10s: that a machine is busy with tests is no outage. More Managers on the
+// same server, as other instances of a service would have, come from
+// [Server.Open], with Options as they are given.
 func New(tb TB) (*rc.Manager, *Server) {
 	tb.Helper()
 	s := Start()
 	tb.Cleanup(s.Close)
-	m, err := s.Open(tb.Context(), rc.Options{})
+	m, err := s.Open(tb.Context(), rc.Options{OpTimeout: 2 * time.Second, MaxStaleness: 10 * time.Second})
 	if err != nil {
 		tb.Fatalf("rctest: %v", err)
 	}

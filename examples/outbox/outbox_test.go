@@ -74,6 +74,9 @@ func TestCluster(t *testing.T) {
 func TestMarkingFirstLoses(t *testing.T) {
 	t.Parallel()
 	code, r, out := perform(t, "-broken")
+	for try := 1; r.lost == 0 && try < 3; try++ { // by chance, no relay died between the two
+		code, r, out = perform(t, "-broken")
+	}
 	if code != 1 || r.lost == 0 {
 		t.Errorf("exit status %d with %+v, want 1 and something lost:\n%s", code, r, out)
 	}

@@ -133,6 +133,9 @@ func (s *stage) play(ctx context.Context) (r result, err error) {
 		return r, err
 	}
 	defer relay.kill()
+	if err := relay.steps(0, time.Second); err != nil { // it runs
+		return r, err
+	}
 	go relay.drain() // ends with the relay
 	if err := s.settle(ctx); err != nil {
 		return r, err
@@ -203,10 +206,11 @@ func (s *stage) stale(ctx context.Context) (n int, err error) {
 			}
 			var got Order
 			for end := time.Now().Add(rc.DefaultMaxStaleness); ; {
+				last := time.Now().After(end) // only what is read after that counts
 				if got, err = c.Order(ctx, id); err != nil {
 					return n, err
 				}
-				if got == want || time.Now().After(end) {
+				if got == want || last {
 					break
 				}
 			}

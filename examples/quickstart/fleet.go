@@ -91,7 +91,7 @@ func withoutURL(err error) error {
 func newInstance(ctx context.Context, number int, opt rueidis.ClientOption, cfg config, db Database, prefix string) (*instance, error) {
 	in := &instance{number: number, events: &events{}}
 	var err error
-	in.manager, err = rc.OpenClient(ctx, opt, rc.Options{Observer: in.events})
+	in.manager, err = rc.OpenClient(ctx, opt, rc.Options{Observer: in.events, OpTimeout: cfg.opTimeout})
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,7 @@ type config struct {
 	rounds    int           // of updates
 	cold      int           // products nobody has cached when Redis fails
 	healLimit time.Duration // for the fleet to agree again after a failure
+	opTimeout time.Duration // of operations on Redis: a busy machine is no outage
 	// database, if not nil, replaces what the service asks for products.
 	database func(*Store) Database
 }
@@ -43,6 +44,7 @@ var defaults = config{
 	rounds:    200,
 	cold:      100,
 	healLimit: 10 * time.Second,
+	opTimeout: 2 * time.Second,
 }
 
 func main() {

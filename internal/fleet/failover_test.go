@@ -34,7 +34,7 @@ func TestFleetFailover(t *testing.T) {
 }
 
 func testFailover(t *testing.T, c *localredis.Cluster, fault func(*testFleet, *localredis.Server)) {
-	f := newFleet(t, c, openArgs{})
+	f := newFleet(t, c, openArgs{OpTimeout: 2 * time.Second}) // a killed node refuses at once
 	const readers = 2
 	// Set alone: with a healthy Redis nobody has anything to load.
 	b := f.startBound(readers, hammerArgs{Paced: 3}, writeArgs{Pause: 5 * time.Millisecond})

@@ -24,6 +24,10 @@ type testFleet struct {
 	procs   []*proc
 }
 
+// patient is an OpTimeout for tests in which every server answers: that a
+// machine is busy is no fault.
+const patient = 5 * time.Second
+
 // newFleet prepares a fleet without processes. Fields of args that are zero get
 // values that suit a test: the identifiers are one per primary.
 func newFleet(t *testing.T, c *localredis.Cluster, args openArgs) *testFleet {

@@ -62,8 +62,8 @@ func (g *gate) none() {
 func TestFleetHolderKilled(t *testing.T) { onBoth(t, testHolderKilled) }
 
 func testHolderKilled(t *testing.T, flavor localredis.Flavor) {
-	const leaseTTL, margin, callers = time.Second, time.Second, 10
-	f := newFleet(t, borrowCluster(t, flavor, false), openArgs{LeaseTTL: leaseTTL})
+	const leaseTTL, margin, callers = time.Second, 5 * time.Second, 10 // who oversleeps takes LockWait, 10 s
+	f := newFleet(t, borrowCluster(t, flavor, false), openArgs{LeaseTTL: leaseTTL, OpTimeout: patient, MaxStaleness: 2 * patient})
 	g := newGate(t)
 	f.onLoad = g.load
 	procs, id := f.spawn(4), f.args.IDs[0]
@@ -118,7 +118,7 @@ func TestFleetHolderFrozen(t *testing.T) {
 }
 
 func testHolderFrozen(t *testing.T, c *localredis.Cluster, verb string) {
-	f := newFleet(t, c, openArgs{LeaseTTL: 500 * time.Millisecond})
+	f := newFleet(t, c, openArgs{LeaseTTL: time.Second, OpTimeout: patient, MaxStaleness: 2 * patient})
 	g := newGate(t)
 	f.onLoad = g.load
 	procs, id := f.spawn(3), f.args.IDs[0]

@@ -18,8 +18,8 @@ import (
 func TestFleetSlowNode(t *testing.T) { onBoth(t, testSlowNode) }
 
 func testSlowNode(t *testing.T, flavor localredis.Flavor) {
-	const loadTakes, dialTimeout, margin = 50 * time.Millisecond, 500 * time.Millisecond, 500 * time.Millisecond
-	f := newFleet(t, borrowCluster(t, flavor, true), openArgs{DialTimeout: dialTimeout})
+	const loadTakes, dialTimeout, margin = 50 * time.Millisecond, 500 * time.Millisecond, 1500 * time.Millisecond
+	f := newFleet(t, borrowCluster(t, flavor, true), openArgs{DialTimeout: dialTimeout, OpTimeout: time.Second, MaxStaleness: 2 * time.Second})
 	id := f.args.IDs[0]
 	hung := f.primary(id)
 	stayReplica(f, f.replica(hung))

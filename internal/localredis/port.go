@@ -1,5 +1,7 @@
 package localredis
 
+import "testing"
+
 // reservation is a TCP port of 127.0.0.1 that nobody else should be given while
 // it is held. The server listens on it although it is held.
 type reservation struct {
@@ -12,4 +14,16 @@ func (r *reservation) free() {
 		r.release()
 		r.release = nil
 	}
+}
+
+// ReservePort returns a TCP port of 127.0.0.1 that nobody else is given during
+// the test, and on which nobody listens but a server that is told to: on Linux.
+// Elsewhere it is only free for now.
+func ReservePort(tb testing.TB) (int, error) {
+	r, err := reservePort()
+	if err != nil {
+		return 0, err
+	}
+	tb.Cleanup(r.free)
+	return r.port, nil
 }

@@ -16,7 +16,7 @@ import (
 const (
 	DefaultSentinelReplicas = 1
 	DefaultSentinels        = 3
-	DefaultDownAfter        = 500 * time.Millisecond
+	DefaultDownAfter        = 2 * time.Second // a stall of a busy machine is not one
 	DefaultMasterName       = "mymaster"
 )
 

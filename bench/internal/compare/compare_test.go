@@ -86,7 +86,7 @@ func TestVerdict(t *testing.T) {
 // The row that others are compared with names those that are quicker.
 func TestSummaryNamesTheQuicker(t *testing.T) {
 	keepBenchtime(t)
-	table := &rounds.Table{Turn: time.Millisecond, Out: &strings.Builder{}}
+	table := &rounds.Table{Turn: 50 * time.Millisecond, Out: &strings.Builder{}}
 	spin := func(d time.Duration) subject.Bench {
 		return subject.Serial(func(int) error {
 			for end := time.Now().Add(d); time.Now().Before(end); {

@@ -54,7 +54,7 @@ func TestVersions(t *testing.T) {
 // log has when each of them began and ended.
 func TestConnectionLimit(t *testing.T) {
 	t.Parallel()
-	const service, callers = 20 * time.Millisecond, 6
+	const service, callers = 250 * time.Millisecond, 6 // all have come before the first two are done
 	d := start(t, Config{IDs: []string{"a"}, Connections: 2, Mode: Mode{Service: service}, Keep: true})
 	began := time.Now()
 	var wg sync.WaitGroup

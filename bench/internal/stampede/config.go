@@ -38,6 +38,8 @@ type Config struct {
 	Rounds int
 	// Failover adds phases in which a primary is killed.
 	Failover bool
+	// OpTimeout is rc.Options.OpTimeout, zero for its default.
+	OpTimeout time.Duration
 	// Command is what repeats the run, for the report.
 	Command string
 	// Bar, if not nil, shows the progress.

@@ -31,7 +31,9 @@ func small(peers ...string) Config {
 // and memory that is not told of changes serves old values.
 func TestRun(t *testing.T) {
 	localredis.Require(t, localredis.Redis)
-	r, err := Run(t.Context(), small("fleetcache", "rueidis DoCache", "otter"))
+	c := small("fleetcache", "rueidis DoCache", "otter")
+	c.OpTimeout = 5 * time.Second
+	r, err := Run(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

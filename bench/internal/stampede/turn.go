@@ -65,7 +65,7 @@ func (s *stage) turn(ctx context.Context, name string) (_ *outcome, err error) {
 	}
 	defer func() { err = errors.Join(err, all.End()) }()
 	open := openArgs{Peer: name, Socket: s.db.Socket, IDs: s.cfg.ids(), Settings: settings{
-		Addrs: s.cluster.Addrs(), Prefix: fmt.Sprintf("stampede-%d", s.turns), TTL: s.cfg.TTL, StaleFor: s.cfg.TTL,
+		Addrs: s.cluster.Addrs(), Prefix: fmt.Sprintf("stampede-%d", s.turns), TTL: s.cfg.TTL, StaleFor: s.cfg.TTL, OpTimeout: s.cfg.OpTimeout,
 	}}
 	if err := all.Each(func(_ int, m crew.Member) error { return m.Call(ctx, "open", open, nil) }); err != nil {
 		return nil, err

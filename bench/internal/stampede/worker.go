@@ -44,6 +44,7 @@ type settings struct {
 	Addrs         []string
 	Prefix        string
 	TTL, StaleFor time.Duration
+	OpTimeout     time.Duration
 }
 
 // runArgs is what an instance does in a phase.
@@ -126,7 +127,7 @@ func (w *worker) open(a openArgs) (err error) {
 		return err
 	}
 	s := a.Settings
-	w.cache, err = peer.Open(ctx, a.Peer, peer.Settings{Addrs: s.Addrs, Prefix: s.Prefix, TTL: s.TTL, StaleFor: s.StaleFor})
+	w.cache, err = peer.Open(ctx, a.Peer, peer.Settings{Addrs: s.Addrs, Prefix: s.Prefix, TTL: s.TTL, StaleFor: s.StaleFor, OpTimeout: s.OpTimeout})
 	return err
 }
 

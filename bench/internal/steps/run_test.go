@@ -43,7 +43,7 @@ func TestRun(t *testing.T) {
 	if value(0, "slowest ms") > 600e3 {
 		down = 1
 	}
-	if e := value(0, "errors"); e < 0.9*down || e >= float64(c.requests()) {
+	if e := value(0, "errors"); e < 0.5*down || e >= float64(c.requests()) {
 		t.Errorf("no cache: %.0f errors of %d requests, want about %.0f, or more", e, c.requests(), down)
 	}
 	shared, last := value(1, "queries counted"), value(2, "queries counted")

@@ -191,8 +191,8 @@ func (c *court) mayBeLost(w history.Write, shown history.Time) bool {
 
 // late reports whether a read that is excused missed a lost version that its
 // instance should have sent again by then: it has learned of the takeover within
-// one bound, and others have heard of what it sent within another. A pattern is
-// not sent again.
+// one bound, and others have heard of what it sent within another, unless it
+// slept. A pattern is not sent again.
 func (c *court) late(s history.Sample, k *keyLog) bool {
 	for i := k.newer(s.Version); i < len(k.writes); i++ {
 		w, t := k.writes[i], k.heard[i]
@@ -206,7 +206,7 @@ func (c *court) late(s history.Sample, k *keyLog) bool {
 				over = max(over, l.to)
 			}
 		}
-		if over != 0 && s.Began > over.Add(2*c.p.Bound) {
+		if over != 0 && s.Began > over.Add(2*c.p.Bound+c.asleep(w.By, over, s.Began)) {
 			return true
 		}
 	}

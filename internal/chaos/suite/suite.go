@@ -154,7 +154,8 @@ func (r *run) one(ctx context.Context, ph phase, out *history.Run) error {
 func (r *run) limitsOf(ph phase) history.Limits {
 	l := history.Limits{
 		OpTimeout: 250 * time.Millisecond, DialTimeout: 500 * time.Millisecond,
-		LoadTimeout: time.Second, LockWait: time.Second, LeaseTTL: time.Second,
+		LoadTimeout: 5 * time.Second, // more than a reader waits: it is no failed read then
+		LockWait:    time.Second, LeaseTTL: time.Second,
 		DegradedTTL: r.cfg.Bound / 2, TTL: 3 * time.Second, ErrorBackoff: 100 * time.Millisecond,
 		Heartbeat: r.cfg.Bound / 4, WatchInterval: r.cfg.Bound / 2,
 	}
