@@ -17,7 +17,7 @@ import (
 // member opens a Manager on a cluster and makes a service of tagged values.
 func member(t *testing.T, c *localredis.Cluster, opts rc.Options, cfg rc.Config[string]) (*rc.Manager, *rc.CacheService[string]) {
 	t.Helper()
-	opts.OpTimeout = cmp.Or(opts.OpTimeout, 2*time.Second) // for a busy machine
+	opts.OpTimeout = cmp.Or(opts.OpTimeout, time.Second) // for a busy machine
 	m, err := rc.Open(t.Context(), "redis://"+strings.Join(c.Addrs(), ","), opts)
 	if err != nil {
 		t.Fatal(err)

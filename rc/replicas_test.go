@@ -277,7 +277,7 @@ func TestWaitReplicasFailedWrite(t *testing.T) {
 func TestWaitReplicasVerbs(t *testing.T) {
 	t.Parallel()
 	b := newReplicaBench(t)
-	ctx := WaitReplicas(b.deadline, 2, 500*time.Millisecond)
+	ctx := WaitReplicas(b.deadline, 2, 200*time.Millisecond)
 	for name, do := range map[string]func(context.Context) error{
 		"Set":           func(ctx context.Context) error { return b.s.Set(ctx, b.id, "v") },
 		"SetMany":       func(ctx context.Context) error { return b.s.SetMany(ctx, map[string]string{b.id: "v"}) },

@@ -104,7 +104,7 @@ func checkGaps(t *testing.T, db *database, least time.Duration) (shortest time.D
 }
 
 func testEachExpiry(t *testing.T) {
-	const keys, ttl, takes, during = 40, time.Second, 30 * time.Millisecond, 6 * time.Second
+	const keys, ttl, takes, during = 40, time.Second, 30 * time.Millisecond, 4500 * time.Millisecond
 	db := newDatabase(takes)
 	f := oneLoadFleet(t, localredis.Redis, db, openArgs{TTL: ttl})
 	sum := f.sweep(sweepArgs{IDs: manyIDs(keys), Callers: oneLoadCallers, For: during, Pause: 5 * time.Millisecond})

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 )
@@ -80,10 +81,10 @@ func TestSweepRemovesWhatDeadOwnersLeft(t *testing.T) {
 			Config:     &container.Config{Image: m.image, Cmd: []string{m.binary}, Labels: labels},
 			HostConfig: &container.HostConfig{NetworkMode: container.NetworkMode(net.name)},
 		})
-		if err != nil {
-			t.Fatal(err)
+		if err == nil {
+			_, err = m.api.ContainerStart(t.Context(), made.ID, client.ContainerStartOptions{})
 		}
-		if _, err := m.api.ContainerStart(t.Context(), made.ID, client.ContainerStartOptions{}); err != nil {
+		if err != nil && (name != "dead" || !errdefs.IsNotFound(err)) { // another process may have swept it
 			t.Fatal(err)
 		}
 	}
