@@ -8,13 +8,14 @@ MODULES := . bench examples clustertest internal/chaos
 # to vet.
 GOTEST ?= go test -vet=off -timeout 900s
 
-# What others import is tested with the race detector. What is only run is tested
-# as it is run: compiling everything it needs once more takes minutes.
-test-of-% vet-%: RACE = -race
-test-of-bench test-of-examples test-of-internal/chaos vet-bench vet-examples vet-internal/chaos: RACE =
-# make test SHORT= runs all: what takes long to measure, all of clustertest in
-# containers, and the judges of the chaos suite on broken libraries.
-test-of-clustertest test-of-bench test-of-internal/chaos: SHORT = -short
+# The library is tested with the race detector. The other modules only with make
+# test RACE=-race: compiling everything they need once more takes minutes.
+RACE =
+test-of-. vet-.: RACE = -race
+# make test SHORT= runs all: what takes long to measure, the fleet on both
+# servers, all of clustertest in containers, and the judges of the chaos suite on
+# broken libraries.
+SHORT = -short
 
 .PHONY: test lint format vet-386 fuzz tidy bench bench-quick bench-report bench-hit bench-invalidation bench-lock chaos chaos-invalidation chaos-lock soak mutants quickstart outbox
 
@@ -26,7 +27,10 @@ test: format test-of-.
 # One module at a time, because their tests have deadlines; but those of
 # clustertest wait for servers most of the time, and leave room for the rest.
 $(MODULES:%=test-of-%): test-of-%:
-	@echo "== test $*"; cd $* && $(GOTEST) $(RACE) $(SHORT) ./...
+	@echo "== test $*"; cd $* && $(GOTEST) $(RACE) $(SHORT) $(FIRST) ./...
+
+# What takes longest begins first.
+test-of-.: FIRST = ./rc ./internal/fleet
 
 ## lint: formatting, vet, and modules in order
 lint: format $(MODULES:%=vet-%) vet-386

@@ -58,9 +58,9 @@ func lockUser(name string, addrs ...string) rueidis.ClientOption {
 // exerciseLock takes, extends, and passes a lock on through two waiters, and says
 // what did not work.
 func exerciseLock(ctx context.Context, user string, servers []aclNode, open func(context.Context, lock.Config) (*lock.Locker, error)) error {
-	limit := 5 * time.Second
+	limit, cfg := 5*time.Second, lock.Config{TTL: 900 * time.Millisecond, OpTimeout: 300 * time.Millisecond}
 	if user == "full" { // it has to work, on a busy machine too
-		limit = 30 * time.Second
+		limit, cfg = 30*time.Second, lock.Config{TTL: 3 * time.Second, OpTimeout: time.Second, Grace: time.Second}
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -71,7 +71,6 @@ func exerciseLock(ctx context.Context, user string, servers []aclNode, open func
 			return err
 		}
 	}
-	cfg := lock.Config{TTL: 3 * time.Second, OpTimeout: time.Second, Grace: time.Second}
 	var lockers []*lock.Locker
 	for range 3 {
 		l, err := open(ctx, cfg)

@@ -94,9 +94,6 @@ func patternReader(ctx context.Context, t *testing.T, who string, s *rc.CacheSer
 // existed before a call is served after it: by the same Manager at once, by
 // another one after MaxStaleness at most.
 func TestPatternClusterUnderLoad(t *testing.T) {
-	if testing.Short() {
-		t.Skip("moves slots of a real cluster")
-	}
 	t.Parallel()
 	const ids, rounds = 400, 12
 	c := localredis.NewCluster(t, localredis.ClusterConfig{Flavor: localredis.Redis})
@@ -158,9 +155,6 @@ func service2[T any](t *testing.T, m *rc.Manager) *rc.CacheService[T] {
 // TestPatternNodeDown: the error says which node is not finished, and the values
 // of the others are gone and counted; the next call does the rest.
 func TestPatternNodeDown(t *testing.T) {
-	if testing.Short() {
-		t.Skip("freezes a node of a real cluster")
-	}
 	t.Parallel()
 	const ids = 300
 	c := localredis.NewCluster(t, localredis.ClusterConfig{Flavor: localredis.Redis, NodeTimeout: 30 * time.Second})

@@ -49,9 +49,6 @@ type replicaBench struct {
 
 func newReplicaBench(t *testing.T) *replicaBench {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("needs a cluster with replicas")
-	}
 	b := &replicaBench{t: t, id: "k"}
 	b.c = localredis.NewCluster(t, localredis.ClusterConfig{Flavor: localredis.Redis, ReplicasPerPrimary: 1})
 	var cancel context.CancelFunc

@@ -16,7 +16,10 @@ var mixed = writeArgs{Pause: 5 * time.Millisecond, DeleteEvery: 7}
 // reads from memory, and resumed: what it held then is not served any more. A
 // goroutine that spins is in the middle of a read at both moments, so it is
 // the first thing to run, before the network is looked at.
-func TestFleetBoundFrozenReader(t *testing.T) { onBoth(t, testBoundFrozenReader) }
+func TestFleetBoundFrozenReader(t *testing.T) {
+	t.Parallel()
+	onBoth(t, testBoundFrozenReader)
+}
 
 func testBoundFrozenReader(t *testing.T, flavor localredis.Flavor) {
 	f := newFleet(t, borrowCluster(t, flavor, false), openArgs{IDs: []string{idOf(0), idOf(1)}})
@@ -38,7 +41,10 @@ func testBoundFrozenReader(t *testing.T, flavor localredis.Flavor) {
 
 // TestFleetBoundCutConnection is promise G4 while all connections are killed
 // again and again: a push that was on its way is lost with each.
-func TestFleetBoundCutConnection(t *testing.T) { onBoth(t, testBoundCutConnection) }
+func TestFleetBoundCutConnection(t *testing.T) {
+	t.Parallel()
+	onBoth(t, testBoundCutConnection)
+}
 
 func testBoundCutConnection(t *testing.T, flavor localredis.Flavor) {
 	f := newFleet(t, borrowCluster(t, flavor, false), openArgs{IDs: []string{idOf(0), idOf(1)}})
@@ -62,7 +68,10 @@ func testBoundCutConnection(t *testing.T, flavor localredis.Flavor) {
 // TestFleetBoundFrozenServer is promise G4 while a primary is frozen for longer
 // than MaxStaleness, its replica takes over, and it comes back, with replies
 // and pushes from the time before.
-func TestFleetBoundFrozenServer(t *testing.T) { onBoth(t, testBoundFrozenServer) }
+func TestFleetBoundFrozenServer(t *testing.T) {
+	t.Parallel()
+	onBoth(t, testBoundFrozenServer)
+}
 
 func testBoundFrozenServer(t *testing.T, flavor localredis.Flavor) {
 	f := newFleet(t, borrowCluster(t, flavor, true), openArgs{})

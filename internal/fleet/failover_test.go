@@ -14,6 +14,7 @@ import (
 // without it, and because it was killed. Reads go on, the database is not
 // flooded, and what is older than the bound is only what Redis has forgotten.
 func TestFleetFailover(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, flavor localredis.Flavor) {
 		c := borrowCluster(t, flavor, true)
 		for _, how := range []struct {

@@ -59,7 +59,10 @@ func (g *gate) none() {
 
 // TestFleetHolderKilled: the process that loads is killed while others wait for
 // it. One of them takes over when the lease ends, and one only.
-func TestFleetHolderKilled(t *testing.T) { onBoth(t, testHolderKilled) }
+func TestFleetHolderKilled(t *testing.T) {
+	t.Parallel()
+	onBoth(t, testHolderKilled)
+}
 
 func testHolderKilled(t *testing.T, flavor localredis.Flavor) {
 	const leaseTTL, margin, callers = time.Second, 5 * time.Second, 10 // who oversleeps takes LockWait, 10 s
@@ -109,6 +112,7 @@ func testHolderKilled(t *testing.T, flavor localredis.Flavor) {
 // at hand. It may give it to those who asked for it back then; it must not
 // store it.
 func TestFleetHolderFrozen(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, flavor localredis.Flavor) {
 		c := borrowCluster(t, flavor, false)
 		for _, verb := range []string{"takeover", "set", "delete", "expire"} {

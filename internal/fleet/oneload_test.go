@@ -20,6 +20,7 @@ const (
 // freshness window, whoever asks. The operations on Redis get more time than
 // usual, because a timeout is a fault.
 func TestFleetOneLoad(t *testing.T) {
+	t.Parallel()
 	t.Run("cold keys", func(t *testing.T) { onBoth(t, testColdKeys) })
 	t.Run("at each expiry", testEachExpiry)
 	t.Run("behind the callers", testRefreshBehind)

@@ -13,6 +13,7 @@ import (
 // TestFleetSlotMove: slots change their owner under load, with their keys and
 // without. The second is what old servers announce to nobody.
 func TestFleetSlotMove(t *testing.T) {
+	t.Parallel()
 	t.Run("with MIGRATE", func(t *testing.T) {
 		onBoth(t, func(t *testing.T, flavor localredis.Flavor) { testSlotMove(t, flavor, true) })
 	})

@@ -15,7 +15,10 @@ import (
 // over. Calls for its keys end in time with what the database has, the other
 // shards do not notice, and invalidations that failed are sent when it wakes
 // up.
-func TestFleetSlowNode(t *testing.T) { onBoth(t, testSlowNode) }
+func TestFleetSlowNode(t *testing.T) {
+	t.Parallel()
+	onBoth(t, testSlowNode)
+}
 
 func testSlowNode(t *testing.T, flavor localredis.Flavor) {
 	const loadTakes, dialTimeout, margin = 50 * time.Millisecond, 500 * time.Millisecond, 1500 * time.Millisecond

@@ -73,6 +73,7 @@ func (f *testFleet) tagPrimary(tag string) *localredis.Server {
 // whose tokens cannot be read are loaded; no other process serves for longer
 // than the bound what was invalidated, but what Redis has forgotten.
 func TestFleetTagFailover(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, flavor localredis.Flavor) {
 		c := borrowCluster(t, flavor, true)
 		for _, how := range []struct {
@@ -115,6 +116,7 @@ func testTagFailover(t *testing.T, c *localredis.Cluster, fault func(*testFleet,
 // TestFleetTagSlotMove: the slots of tags' tokens change their owner under load,
 // with their keys and without. Lost tokens cost loads and bring nothing back.
 func TestFleetTagSlotMove(t *testing.T) {
+	t.Parallel()
 	t.Run("with MIGRATE", func(t *testing.T) {
 		onBoth(t, func(t *testing.T, flavor localredis.Flavor) { testTagSlotMove(t, flavor, true) })
 	})

@@ -139,6 +139,23 @@ func TestSweepRemovesOnlyWhatDeadProcessesLeft(t *testing.T) {
 	}
 }
 
+// Docker gives out ports from the beginning of the range, and takes those of
+// servers that are down.
+func TestReservedPortIsNotOneOfDockers(t *testing.T) {
+	t.Parallel()
+	if dockerEnd() < 1024 {
+		t.Errorf("dockerEnd() = %d, want a port in the kernel's range", dockerEnd())
+	}
+	for range 50 {
+		r, err := reservePort()
+		must(t, "reservePort", err)
+		defer r.free()
+		if r.port < dockerEnd() {
+			t.Errorf("port %d, want none below %d", r.port, dockerEnd())
+		}
+	}
+}
+
 func TestReservedPortIsGivenToNobody(t *testing.T) {
 	t.Parallel()
 	r, err := reservePort()
