@@ -387,9 +387,9 @@ func eachRule(t *testing.T, nodes []aclNode, base, block []string, run func(user
 	}
 }
 
-// onFlavors runs a test on a standalone server of each kind.
+// onFlavors runs a test on a standalone server of each kind; of one in short mode.
 func onFlavors(t *testing.T, test func(t *testing.T, srv *localredis.Server)) {
-	for _, flavor := range []localredis.Flavor{localredis.Redis, localredis.Valkey} {
+	for _, flavor := range localredis.Flavors(t.Name(), testing.Short()) {
 		t.Run(string(flavor), func(t *testing.T) {
 			t.Parallel()
 			test(t, localredis.Standalone(t, flavor))

@@ -69,7 +69,7 @@ func (c *clusters) stop() {
 
 // flavors runs a test on each server there is.
 func flavors(t *testing.T, f func(t *testing.T, fl localredis.Flavor)) {
-	for _, fl := range []localredis.Flavor{localredis.Redis, localredis.Valkey} {
+	for _, fl := range localredis.Flavors(t.Name(), testing.Short()) {
 		t.Run(string(fl), func(t *testing.T) {
 			localredis.Require(t, fl)
 			f(t, fl)

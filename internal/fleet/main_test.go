@@ -5,7 +5,6 @@ package fleet
 import (
 	"context"
 	"os"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -63,17 +62,11 @@ func borrowCluster(t *testing.T, flavor localredis.Flavor, mayChange bool) *loca
 	return s.cluster
 }
 
-// onBoth runs a test on Redis and on Valkey, at the same time. In short mode each
-// test has one of them, about half of the tests each.
+// onBoth runs a test on Redis and on Valkey, at the same time; on one of them in
+// short mode.
 func onBoth(t *testing.T, test func(t *testing.T, flavor localredis.Flavor)) {
 	t.Helper()
-	flavors := []localredis.Flavor{localredis.Redis, localredis.Valkey}
-	if testing.Short() {
-		name, _, _ := strings.Cut(t.Name(), "/")
-		i := len(name) % 2
-		flavors = flavors[i : i+1]
-	}
-	for _, f := range flavors {
+	for _, f := range localredis.Flavors(t.Name(), testing.Short()) {
 		t.Run(string(f), func(t *testing.T) {
 			t.Parallel()
 			test(t, f)

@@ -3,6 +3,7 @@ package localredis
 import (
 	"os"
 	"os/exec"
+	"strings"
 )
 
 // Flavor names a server implementation by the file name of its binary. The
@@ -67,4 +68,16 @@ func (f Flavor) hint() string {
 		return "install Valkey (Debian: apt-get install valkey-server; macOS: brew install valkey)"
 	}
 	return "install it or correct PATH"
+}
+
+// Flavors returns the servers that the test of a name is to run on, each in a
+// subtest: both. If short it is one of them, about half of the tests each.
+func Flavors(test string, short bool) []Flavor {
+	both := []Flavor{Redis, Valkey}
+	if !short {
+		return both
+	}
+	name, _, _ := strings.Cut(test, "/")
+	i := len(name) % 2
+	return both[i : i+1]
 }

@@ -1,7 +1,5 @@
 package localredis
 
-import "testing"
-
 // reservation is a TCP port of 127.0.0.1 that nobody else should be given while
 // it is held. The server listens on it although it is held.
 type reservation struct {
@@ -19,7 +17,7 @@ func (r *reservation) free() {
 // ReservePort returns a TCP port of 127.0.0.1 that nobody else is given during
 // the test, and on which nobody listens but a server that is told to: on Linux.
 // Elsewhere it is only free for now.
-func ReservePort(tb testing.TB) (int, error) {
+func ReservePort(tb TB) (int, error) {
 	r, err := reservePort()
 	if err != nil {
 		return 0, err

@@ -64,7 +64,7 @@ func newReplicated(t *testing.T, m redisnode.Maker, cfg redisnode.ReplicatedConf
 // flavors runs test for every flavor; a missing binary skips its subtest.
 func flavors(t *testing.T, test func(t *testing.T, f localredis.Flavor)) {
 	t.Helper()
-	for _, f := range []localredis.Flavor{localredis.Redis, localredis.Valkey} {
+	for _, f := range localredis.Flavors(t.Name(), testing.Short()) {
 		t.Run(string(f), func(t *testing.T) {
 			t.Parallel()
 			localredis.Require(t, f)

@@ -61,7 +61,7 @@ func borrowCluster(t *testing.T, flavor localredis.Flavor) *localredis.Cluster {
 // onBoth runs a test on Redis and on Valkey, at the same time.
 func onBoth(t *testing.T, test func(t *testing.T, flavor localredis.Flavor)) {
 	t.Helper()
-	for _, f := range []localredis.Flavor{localredis.Redis, localredis.Valkey} {
+	for _, f := range localredis.Flavors(t.Name(), testing.Short()) {
 		t.Run(string(f), func(t *testing.T) {
 			t.Parallel()
 			test(t, f)
