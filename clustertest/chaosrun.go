@@ -56,7 +56,7 @@ type RunOptions struct {
 // schedule early or kept the cluster from recovering. With BreakQuorum, a step
 // that fails because of another is none.
 func (s Schedule) Run(ctx context.Context, c *Cluster, o RunOptions) error {
-	r := &chaosRun{schedule: s, cluster: c, options: o, start: time.Now()}
+	r := &chaosRun{schedule: s, cluster: c, options: o, start: time.Now(), failed: make(chan struct{})}
 	if err := r.prepare(); err != nil {
 		return err
 	}
@@ -86,6 +86,7 @@ type chaosRun struct {
 	whole    lock   // for faults of ImpactCluster
 	shards   []lock // for faults of ImpactNode and ImpactCluster
 	under    sync.WaitGroup
+	failed   chan struct{} // closed when a step has failed: no more are to begin
 
 	mu  sync.Mutex // protects the fields below, and calls of Log and Done
 	err error
@@ -136,8 +137,12 @@ func (r *chaosRun) prepare() error {
 // the reason to begin no more.
 func (r *chaosRun) steps(ctx context.Context) error {
 	for _, step := range r.schedule.Steps {
-		if err := nap.For(ctx, time.Until(r.start.Add(step.At))); err != nil {
-			return err
+		select {
+		case <-time.After(time.Until(r.start.Add(step.At))):
+		case <-r.failed:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 		f, _ := faultNamed(r.faults, step.Fault)
 		release, err := r.acquire(ctx, f, step)
@@ -235,6 +240,7 @@ func (r *chaosRun) done(report StepReport) {
 	defer r.mu.Unlock()
 	if report.Err != nil && r.err == nil && !r.schedule.BreakQuorum {
 		r.err = fmt.Errorf("step %q: %w", report.Step, report.Err)
+		close(r.failed)
 	}
 	if r.options.Done != nil {
 		r.options.Done(report)

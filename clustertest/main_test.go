@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/fleetcache/fleetcache/internal/localredis"
 	"github.com/fleetcache/fleetcache/internal/nap"
 )
 
@@ -52,13 +53,15 @@ func long(t *testing.T, on Topology) {
 }
 
 // forEachBackend runs test on every backend and server there is, at the same
-// time. CLUSTERTEST_BACKEND restricts it to one backend.
+// time; as processes on one of the servers in short mode, about half of the tests
+// each. CLUSTERTEST_BACKEND restricts it to one backend.
 func forEachBackend(t *testing.T, test func(t *testing.T, on Topology)) {
 	t.Helper()
 	backend, err := Topology{}.wantedBackend()
 	must(t, "backend", err)
 	if backend != Docker {
-		for _, server := range []string{redisServer, valkeyServer} {
+		for _, server := range localredis.Flavors(t.Name(), testing.Short()) {
+			server := string(server)
 			t.Run("local-"+server, func(t *testing.T) {
 				t.Parallel()
 				if _, err := exec.LookPath(server); err != nil {

@@ -124,6 +124,7 @@ func TestSentinel(t *testing.T) {
 func TestAccess(t *testing.T) {
 	t.Parallel()
 	forEachBackend(t, func(t *testing.T, on Topology) {
+		long(t, on)
 		on.ReplicasPerPrimary, on.Password, on.TLS = 1, "s3cret!#$", true
 		on.Users = []string{"alice on >wonder ~app:* +@read +@connection +cluster"}
 		on.MaxMemory, on.MaxMemoryPolicy = "64mb", "allkeys-lfu"

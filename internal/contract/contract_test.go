@@ -32,9 +32,15 @@ func TestContract(t *testing.T) {
 		t.Run("rctest", func(t *testing.T) { contract.Run(t, broadcast(fakeEnv(t))) })
 		for _, flavor := range []localredis.Flavor{localredis.Redis, localredis.Valkey} {
 			t.Run(string(flavor), func(t *testing.T) {
+				if testing.Short() && flavor == localredis.Redis {
+					t.Skip("the other server, without -short only")
+				}
 				contract.Run(t, broadcast(urlEnv(t, "redis://"+localredis.Standalone(t, flavor).Addr())))
 			})
 			t.Run(string(flavor)+"-cluster", func(t *testing.T) {
+				if testing.Short() && flavor == localredis.Valkey {
+					t.Skip("the other server, without -short only")
+				}
 				c := localredis.NewCluster(t, localredis.ClusterConfig{Flavor: flavor, Primaries: 3})
 				contract.Run(t, broadcast(urlEnv(t, "redis://"+c.Addrs()[0])))
 			})

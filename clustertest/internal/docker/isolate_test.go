@@ -18,6 +18,9 @@ func TestIsolate(t *testing.T) {
 		routing routing
 	}{{"as probed", routingUnknown}, {"beside", routingOutside}} {
 		t.Run(tools.name, func(t *testing.T) {
+			if testing.Short() && tools.routing == routingOutside {
+				t.Skip("takes long, and says little that the other does not")
+			}
 			t.Parallel()
 			m := newTestMaker(t, Config{})
 			m.routing = tools.routing
