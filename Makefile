@@ -19,16 +19,14 @@ SHORT = -short
 
 .PHONY: test lint format vet-386 fuzz tidy bench bench-quick bench-report bench-hit bench-invalidation bench-lock chaos chaos-invalidation chaos-lock soak mutants quickstart outbox
 
-## test: format and vet, and the tests of all modules; SHORT= with those that take long
-test: format
-	@$(MAKE) --no-print-directory -j2 test-of-. $(OTHERS:%=vet-%) vet-.
-	@$(MAKE) --no-print-directory --output-sync=target -j2 test-of-clustertest \
-	  test-of-examples test-of-internal/chaos test-of-bench
+## test: format, vet of the library, and the tests of all modules; SHORT= with those that take long
+test: format test-of-.
+	@$(MAKE) --no-print-directory --output-sync=target -j2 \
+	  $(patsubst %,test-of-%,$(filter clustertest,$(MODULES))) vet-. \
+	  $(patsubst %,test-of-%,$(filter-out . clustertest,$(MODULES))) $(MODULES:%=tidied-%)
 
-# Tests have deadlines, so nothing runs beside those of the library but vet, which
-# compiles what the others need, in what time they leave; and those of clustertest
-# wait for servers most of the time.
-OTHERS := $(filter-out .,$(MODULES))
+# One module at a time, because their tests have deadlines; but those of
+# clustertest wait for servers most of the time, and leave room for the rest.
 $(MODULES:%=test-of-%): test-of-%:
 	@echo "== test $*"; cd $* && $(GOTEST) $(RACE) $(SHORT) $(FIRST) ./...
 
@@ -36,14 +34,17 @@ $(MODULES:%=test-of-%): test-of-%:
 test-of-.: FIRST = ./rc ./internal/fleet
 
 ## lint: formatting, vet, and modules in order
-lint: format $(MODULES:%=vet-%) vet-386
+lint: format $(MODULES:%=vet-%) $(MODULES:%=tidied-%) vet-386
 
 format:
 	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "gofmt: $$bad"; exit 1; fi
 
 # With the flags of the tests, which then need not compile anew.
 $(MODULES:%=vet-%): vet-%:
-	@echo "== vet $*"; cd $* && nice -n 19 go vet $(RACE) ./... && go mod tidy -diff
+	@echo "== vet $*"; cd $* && go vet $(RACE) ./...
+
+$(MODULES:%=tidied-%): tidied-%:
+	@cd $* && go mod tidy -diff
 
 ## vet-386: vet for a machine of 32 bits
 vet-386:
