@@ -93,6 +93,9 @@ func (e *env) fault(ctx context.Context, s Span, do func() error) error {
 	e.mu.Unlock()
 	err := do()
 	if err == nil {
+		err = e.reach(ctx)
+	}
+	if err == nil {
 		err = e.Cluster.WaitStable(ctx)
 	}
 	e.mu.Lock()
@@ -105,6 +108,15 @@ func (e *env) fault(ctx context.Context, s Span, do func() error) error {
 		return fmt.Errorf("%s: %w", s.Fault, err)
 	}
 	return nil
+}
+
+// reach tells all processes where nodes are reached now.
+func (e *env) reach(ctx context.Context) error {
+	exported, err := json.Marshal(e.Cluster.Export())
+	if err != nil {
+		return err
+	}
+	return layout.Each(e.processes, func(i int) error { return e.fleet.call(ctx, i, opReach, reach{exported}, nil) })
 }
 
 // forgot records that nothing is lost any more by the fault under way: from now

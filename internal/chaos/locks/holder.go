@@ -65,6 +65,9 @@ func (h *holder) serve(op string, body json.RawMessage) (any, error) {
 		return nil, h.open(o)
 	}
 	w := h.current()
+	if w == nil && op == opReach {
+		return nil, nil // it is told when its phase begins
+	}
 	if w == nil {
 		return nil, fmt.Errorf("holder: %s before %s", op, opOpen)
 	}
@@ -78,6 +81,16 @@ func (h *holder) serve(op string, body json.RawMessage) (any, error) {
 			return nil, err
 		}
 		return w.hold(a)
+	case opReach:
+		a, err := workers.Decode[reach](body)
+		if err != nil {
+			return nil, err
+		}
+		e, err := workers.Decode[clustertest.Exported](a.Exported)
+		if err != nil {
+			return nil, err
+		}
+		return nil, w.way.Update(e)
 	case opLetGo:
 		w.letGo()
 		return nil, nil

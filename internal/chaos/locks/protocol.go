@@ -16,6 +16,7 @@ const (
 	opOpen  = "open"   // [open] begins a phase: opens both Lockers
 	opStart = "start"  // none: starts the contenders
 	opHold  = "hold"   // [hold] takes a lock, and returns its [Stay] as it began
+	opReach = "reach"  // [reach] says where nodes are reached now
 	opLetGo = "let go" // none: ends the stays of opHold
 	opClose = "close"  // none: ends all stays; all is reported when it returns
 )
@@ -47,6 +48,10 @@ type open struct {
 // hold asks a holder to take a lock among all others, and to keep it until it is
 // told to let go.
 type hold struct{ Kind, Name string }
+
+// reach holds a clustertest.Exported: a container that is started again is
+// reached at another port.
+type reach struct{ Exported json.RawMessage }
 
 // writeTo is one write to the resource.
 type writeTo struct {
