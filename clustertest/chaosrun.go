@@ -142,6 +142,8 @@ func (r *chaosRun) steps(ctx context.Context) error {
 		case <-r.failed:
 			return nil
 		case <-ctx.Done():
+		}
+		if ctx.Err() != nil { // also if it is time
 			return ctx.Err()
 		}
 		f, _ := faultNamed(r.faults, step.Fault)

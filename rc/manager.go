@@ -422,10 +422,11 @@ func (m *Manager) Flush(ctx context.Context) error {
 }
 
 // Close ends the Manager: loads in flight are cancelled and sweeps of
-// InvalidatePattern stopped, their callers get errors, and all goroutines have ended when it returns, but for loaders that
-// do not heed their context. Invalidations that wait in the queue are tried
-// once more, and returned as an error if they are still not delivered. Calls
-// after the first do nothing and return nil.
+// InvalidatePattern stopped, their callers get errors, and all goroutines have
+// ended when it returns, but for loaders that do not heed their context.
+// Invalidations that wait in the queue are tried once more, and returned as an
+// error if they are still not delivered. Calls after the first do nothing and
+// return nil.
 func (m *Manager) Close() (err error) {
 	m.closeOnce.Do(func() {
 		m.closed.Store(true)

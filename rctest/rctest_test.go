@@ -34,3 +34,20 @@ func TestSmoke(t *testing.T) {
 	t.Logf("%+v %v %v", it, err, srv.Commands())
 	t.Logf("%+v", m.Stats())
 }
+
+// What takes longer than DefaultOpTimeout is no outage to a test.
+func TestNewHasPatience(t *testing.T) {
+	m, srv := rctest.New(t)
+	s, err := rc.New(m, "users", rc.Config[string]{L1Size: rc.Off})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Set(t.Context(), "a", "x"); err != nil {
+		t.Fatal(err)
+	}
+	srv.Delay(2 * rc.DefaultOpTimeout)
+	defer srv.Delay(0)
+	if v, found, err := s.Get(t.Context(), "a"); v != "x" || !found || err != nil {
+		t.Errorf("Get from a slow server = %q, %v, %v, want x", v, found, err)
+	}
+}
