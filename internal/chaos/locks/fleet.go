@@ -11,14 +11,12 @@ import (
 	"time"
 
 	"github.com/fleetcache/fleetcache/internal/chaos/history"
+	"github.com/fleetcache/fleetcache/internal/chaos/layout"
 	"github.com/fleetcache/fleetcache/internal/fleet/workers"
 )
 
 // errOver answers calls that come when the phase is over.
 var errOver = errors.New("chaos: the phase is over")
-
-// rpcTimeout bounds calls to holders.
-const rpcTimeout = 30 * time.Second
 
 // fleet is the processes that hold locks. They outlive phases.
 type fleet struct {
@@ -164,14 +162,5 @@ func (f *fleet) close() error {
 
 // call asks one process.
 func (f *fleet) call(ctx context.Context, i int, op string, in, out any) error {
-	p := f.proc(i)
-	if p == nil {
-		return fmt.Errorf("chaos: %s: holder %d does not run", op, i)
-	}
-	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
-	defer cancel()
-	if err := p.Link.Call(ctx, op, in, out); err != nil {
-		return fmt.Errorf("chaos: %s of holder %d: %w", op, i, err)
-	}
-	return nil
+	return layout.Call(ctx, f.proc(i), fmt.Sprintf("holder %d", i), op, in, out)
 }

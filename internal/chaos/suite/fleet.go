@@ -20,9 +20,6 @@ import (
 // errOver answers calls that come when the phase is over.
 var errOver = errors.New("chaos: the phase is over")
 
-// rpcTimeout bounds calls to instances that do nothing that takes long.
-const rpcTimeout = 30 * time.Second
-
 // fleet is the instances. They outlive phases.
 type fleet struct {
 	cluster *clustertest.Cluster
@@ -157,16 +154,7 @@ func (f *fleet) close() error {
 
 // call asks one instance.
 func (f *fleet) call(ctx context.Context, i int, op string, in, out any) error {
-	p := f.proc(i)
-	if p == nil {
-		return fmt.Errorf("chaos: %s: instance %d does not run", op, i)
-	}
-	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
-	defer cancel()
-	if err := p.Link.Call(ctx, op, in, out); err != nil {
-		return fmt.Errorf("chaos: %s of instance %d: %w", op, i, err)
-	}
-	return nil
+	return layout.Call(ctx, f.proc(i), fmt.Sprintf("instance %d", i), op, in, out)
 }
 
 // exported is the cluster's addresses as instances take them.
