@@ -1,6 +1,7 @@
 package rc_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -47,7 +48,7 @@ func TestOpenSaysWhatToDo(t *testing.T) {
 		"no password":    {"redis://" + srv.Addr(), rc.Options{}, []string{"NOAUTH", "password"}},
 		"wrong password": {"redis://:wrong@" + srv.Addr(), rc.Options{}, []string{"WRONGPASS", "Options.Username"}},
 		"no tracking":    {"redis://weak:pw@" + acl.Addr(), rc.Options{}, []string{"NOPERM", "client|tracking"}},
-		"no echo":        {"redis://noecho:pw@" + acl.Addr(), rc.Options{OpTimeout: 10 * time.Second}, []string{"NOPERM", "echo"}},
+		"no echo":        {"redis://noecho:pw@" + acl.Addr(), rc.Options{}, []string{"NOPERM", "echo"}},
 		"tls to plain":   {"rediss://" + acl.Addr(), rc.Options{TLS: &tls.Config{InsecureSkipVerify: true}}, []string{"rc: open", acl.Addr()}},
 		"not a cluster":  {"redis://" + acl.Addr() + "," + acl.Addr(), rc.Options{}, []string{"members of one cluster"}},
 		"heartbeat":      {"redis://" + acl.Addr(), rc.Options{Heartbeat: time.Second}, []string{"Options.Heartbeat", "1s"}},
@@ -57,6 +58,7 @@ func TestOpenSaysWhatToDo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			c.opts.OpTimeout = cmp.Or(c.opts.OpTimeout, 10*time.Second)
 			m, err := rc.Open(t.Context(), c.url, c.opts)
 			if err == nil {
 				m.Close()
@@ -73,7 +75,7 @@ func TestOpenSaysWhatToDo(t *testing.T) {
 		})
 	}
 	t.Run("right password", func(t *testing.T) {
-		m, err := rc.Open(t.Context(), "redis://"+srv.Addr(), rc.Options{Password: "secret", ClientName: "mine"})
+		m, err := rc.Open(t.Context(), "redis://"+srv.Addr(), rc.Options{OpTimeout: 10 * time.Second, Password: "secret", ClientName: "mine"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -185,13 +187,15 @@ func TestOpenTLS(t *testing.T) {
 	localredis.Standalone(t, localredis.Redis, "--tls-port", port, "--tls-cert-file", dir+"/cert.pem",
 		"--tls-key-file", dir+"/key.pem", "--tls-ca-cert-file", dir+"/cert.pem", "--tls-auth-clients", "no")
 	url := "rediss://localhost:" + port
-	if m, err := rc.Open(t.Context(), url, rc.Options{}); err == nil {
+	opts := rc.Options{OpTimeout: 10 * time.Second, DialTimeout: 20 * time.Second} // a handshake takes long on a busy machine
+	if m, err := rc.Open(t.Context(), url, opts); err == nil {
 		m.Close()
 		t.Error("Open trusts a certificate nobody vouches for")
 	} else if !strings.Contains(err.Error(), "Options.TLS") {
 		t.Errorf("error %q does not say what to do", err)
 	}
-	m, err := rc.Open(t.Context(), url, rc.Options{OpTimeout: 10 * time.Second, TLS: &tls.Config{RootCAs: pool, ServerName: "localhost", MinVersion: tls.VersionTLS12}})
+	opts.TLS = &tls.Config{RootCAs: pool, ServerName: "localhost", MinVersion: tls.VersionTLS12}
+	m, err := rc.Open(t.Context(), url, opts)
 	if err != nil {
 		t.Fatal(err)
 	}

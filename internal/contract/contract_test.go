@@ -3,6 +3,7 @@ package contract_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -91,7 +92,7 @@ func opened(t *testing.T) func(*rc.Manager, error) *rc.Manager {
 }
 
 func urlEnv(t *testing.T, url string) contract.Env {
-	m := opened(t)(rc.Open(t.Context(), url, rc.Options{}))
+	m := opened(t)(rc.Open(t.Context(), url, rc.Options{OpTimeout: 10 * time.Second}))
 	return contract.Env{
 		Open: func(t *testing.T, o rc.Options) *rc.Manager {
 			t.Helper()
