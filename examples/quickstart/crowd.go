@@ -18,7 +18,9 @@ const (
 // startCrowd until leave.
 type crowd struct {
 	answers, errors atomic.Int64
-	slowest         atomic.Int64 // nanoseconds
+	slowest         atomic.Int64  // nanoseconds
+	answered        chan struct{} // closed with the first answer
+	once            sync.Once     // closes answered
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -34,7 +36,7 @@ type answer struct {
 // startCrowd begins to read. seen, if not nil, is called with each answer, by
 // several goroutines at a time.
 func (f *fleet) startCrowd(ctx context.Context, read func(context.Context, *instance) (Product, error), seen func(answer)) *crowd {
-	c := &crowd{}
+	c := &crowd{answered: make(chan struct{})}
 	ctx, c.cancel = context.WithCancel(ctx)
 	for _, in := range f.instances {
 		for range readersPerInstance {
@@ -58,6 +60,7 @@ func (c *crowd) read(ctx context.Context, in *instance, read func(context.Contex
 		c.errors.Add(1)
 	default:
 		c.answers.Add(1)
+		c.once.Do(func() { close(c.answered) })
 		raise(&c.slowest, int64(time.Since(began)))
 		if seen != nil {
 			seen(answer{in, p, began})

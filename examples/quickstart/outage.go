@@ -24,10 +24,16 @@ func (s *show) actRedis(ctx context.Context) error {
 	s.store.ResetCounts()
 	const next = "renamed in the dark"
 	h := &healing{old: names[0], writer: s.instances[0]}
-	cut := s.links.cut()
+	began, cut := time.Now(), s.links.cut()
 	defer s.links.mend()
 	c := s.startCrowd(ctx, products(outageProduct), h.seen)
 	defer c.leave()
+	// What was on its way when the links were cut is tried again until its
+	// OpTimeout is over.
+	if err := s.watch(ctx, c, 2*s.opTimeout, c.answered); err != nil {
+		return err
+	}
+	first := time.Since(began)
 	if err := s.watch(ctx, c, s.ttl/2, nil); err != nil {
 		return err
 	}
@@ -38,7 +44,7 @@ func (s *show) actRedis(ctx context.Context) error {
 	}
 	dark, behind := c.answers.Load(), h.behind.Load()
 	bound, most := instanceCount*fallbackLoads, s.store.MaxConcurrent()
-	s.fact("%s cut, %s answers without Redis; %s", plural(cut, "connection", "connections"), count(dark), s.queries())
+	s.fact("%s cut, %s answers without Redis, the first after %s; %s", plural(cut, "connection", "connections"), count(dark), brief(first), s.queries())
 	s.fact("renamed on one instance; the others could not know: %s with the old name", plural(behind, "answer", "answers"))
 
 	s.links.mend()

@@ -22,7 +22,7 @@ var brisk = config{
 	rounds:    20,
 	cold:      12,
 	healLimit: 10 * time.Second,
-	opTimeout: 5 * time.Second,
+	opTimeout: 2 * time.Second,
 }
 
 // perform runs the program and returns its exit status and its output.
