@@ -3,6 +3,7 @@ package judge
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -65,12 +66,16 @@ func (c *court) windows() {
 // begun returns when the instance began a load, as far as is known: the database
 // hears of it later, and by then an invalidation may be acknowledged that has
 // voided the load already. What is known is of those whose value was offered to
-// Redis.
+// Redis. A load may lie within a slower one of the same instance that was voided:
+// its own offer is the closest around it.
 func (c *court) begun(l history.Load) history.Time {
-	at := l.Began
+	at, around := l.Began, time.Duration(math.MaxInt64)
 	for _, f := range c.p.Fills {
-		if f.Key == l.Key && f.By == l.By && f.LoadBegan <= l.Began && l.Ended <= f.Began {
-			at = min(at, f.LoadBegan)
+		if f.Key != l.Key || f.By != l.By || f.LoadBegan > l.Began || l.Ended > f.Began {
+			continue
+		}
+		if d := f.Began.Sub(f.LoadBegan); d < around {
+			at, around = f.LoadBegan, d
 		}
 	}
 	return at

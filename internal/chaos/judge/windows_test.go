@@ -87,6 +87,33 @@ func TestLoadsPerWindowWithoutFaults(t *testing.T) {
 	}
 }
 
+// A load that began within another one of its instance, which an invalidation had
+// voided by then, is not taken for that.
+func TestLoadWithinAVoidedOne(t *testing.T) {
+	p := phase()
+	p.FaultFree = true
+	p.Writes = append(p.Writes, quietWrite(1, 2000*ms, 2010*ms))
+	p.Loads = []history.Load{
+		{Key: 1, Version: 1, Began: 2015 * ms, Ended: 2115 * ms},
+		{Key: 1, Version: 1, Began: 2060 * ms, Ended: 2065 * ms},
+	}
+	p.Fills = []history.Fill{
+		{Key: 1, Version: 1, LoadBegan: 2059 * ms, Began: 2067 * ms, Ended: 2068 * ms, Stored: true},
+		{Key: 1, Version: 1, LoadBegan: 1999 * ms, Began: 2117 * ms, Ended: 2118 * ms, Reason: "voided"},
+	}
+	for range 2 {
+		v := Phase(p, Options{})
+		wantClean(t, v)
+		if v.MaxLoads != 1 {
+			t.Errorf("at most %d loads in a window, want 1", v.MaxLoads)
+		}
+		slices.Reverse(p.Fills)
+	}
+
+	p.Fills[0].LoadBegan, p.Fills[1].LoadBegan = 2011*ms, 2011*ms
+	wantViolation(t, Phase(p, Options{}), "1 windows with too many loads")
+}
+
 func TestLoadsPerWindowWithFaults(t *testing.T) {
 	p := phase()
 	p.Spans = []history.Span{
