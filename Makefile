@@ -20,9 +20,9 @@ SHORT = -short
 .PHONY: test lint format vet-386 fuzz tidy bench bench-quick bench-report bench-hit bench-invalidation bench-lock chaos chaos-invalidation chaos-lock soak mutants quickstart outbox
 
 ## test: format, vet of the library, and the tests of all modules; SHORT= with those that take long
-test: format test-of-.
+test: format $(patsubst %,test-of-%,$(filter .,$(MODULES)))
 	@$(MAKE) --no-print-directory --output-sync=target -j2 \
-	  $(patsubst %,test-of-%,$(filter clustertest,$(MODULES))) vet-. \
+	  $(patsubst %,test-of-%,$(filter clustertest,$(MODULES))) $(patsubst %,vet-%,$(filter .,$(MODULES))) \
 	  $(patsubst %,test-of-%,$(filter-out . clustertest,$(MODULES))) $(MODULES:%=tidied-%)
 
 # One module at a time, because their tests have deadlines; but those of
