@@ -19,15 +19,17 @@ SHORT = -short
 
 .PHONY: test lint format vet-386 fuzz tidy bench bench-quick bench-report bench-hit bench-invalidation bench-lock chaos chaos-invalidation chaos-lock soak mutants quickstart outbox
 
+TESTS := $(MODULES:%=test-of-%)
+
 ## test: format, vet of the library, and the tests of all modules; SHORT= with those that take long
-test: format $(patsubst %,test-of-%,$(filter .,$(MODULES)))
+test: format $(filter test-of-.,$(TESTS))
 	@$(MAKE) --no-print-directory --output-sync=target -j2 \
-	  $(patsubst %,test-of-%,$(filter clustertest,$(MODULES))) $(patsubst %,vet-%,$(filter .,$(MODULES))) \
-	  $(patsubst %,test-of-%,$(filter-out . clustertest,$(MODULES))) $(MODULES:%=tidied-%)
+	  $(filter test-of-clustertest,$(TESTS)) $(filter vet-.,$(MODULES:%=vet-%)) \
+	  $(filter-out test-of-. test-of-clustertest,$(TESTS)) $(MODULES:%=tidied-%)
 
 # One module at a time, because their tests have deadlines; but those of
 # clustertest wait for servers most of the time, and leave room for the rest.
-$(MODULES:%=test-of-%): test-of-%:
+$(TESTS): test-of-%:
 	@echo "== test $*"; cd $* && $(GOTEST) $(RACE) $(SHORT) $(FIRST) ./...
 
 # What takes longest begins first.

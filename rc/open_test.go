@@ -1,7 +1,6 @@
 package rc_test
 
 import (
-	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -58,7 +57,7 @@ func TestOpenSaysWhatToDo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c.opts.OpTimeout = cmp.Or(c.opts.OpTimeout, 10*time.Second)
+			c.opts.OpTimeout = 10 * time.Second
 			m, err := rc.Open(t.Context(), c.url, c.opts)
 			if err == nil {
 				m.Close()
